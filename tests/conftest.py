@@ -1,0 +1,18 @@
+"Shared by all tests: where real videos lie, if there are any, and small files made on the spot."
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("VIDCLS_TEST_DATA", ROOT.parent / "shared" / "data"))  # real videos, used where they are there
+
+torch.set_num_threads(2)
+
+
+def real(name: str) -> Path:
+    "A folder of real videos; the test is skipped, and says so, where it is not there."
+    folder = DATA / name
+    if not folder.is_dir(): pytest.skip(f"no real videos at {folder}; set VIDCLS_TEST_DATA to use yours")
+    return folder

@@ -1,0 +1,158 @@
+"Real and odd files: each decodes its picture or is refused with a reason; frames are those that the timestamps say."
+import json
+import time
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from conftest import DATA, real
+
+from vidcls.video import Video, VideoError, probe, write_video
+
+REFUSED = {  # files of data/edge that hold no video, and why
+    "Zulko+moviepy/media__doc_medias__result.webm": "empty",
+    "Zulko+moviepy/media__crunching.mp3": "no picture",
+    "Zulko+moviepy/media__rain.mp3": "no picture",
+    "Zulko+moviepy/media__with-attached-pic.mp3": "no picture",  # a cover is no film
+    "pytorch+torchcodec/test__resources__nasa_13013.mp4.audio.mp3": "no picture",
+    "pytorch+torchcodec/test__resources__nasa_13013.mp4.audio_44100.mp3": "no picture",
+}
+EDGE = json.loads((DATA / "edge/index.json").read_text()) if (DATA / "edge/index.json").exists() else []
+
+
+@pytest.mark.parametrize("entry", EDGE or [None], ids=lambda e: e["path"].split("/")[-1] if e else "none")
+def test_every_odd_file_decodes_or_is_refused(entry):
+    folder = real("edge")
+    path, began = folder / entry["path"], time.monotonic()
+    if entry["path"] in REFUSED:
+        with pytest.raises(VideoError) as e: probe(path)
+        assert e.value.reason == REFUSED[entry["path"]] and str(path) in str(e.value)
+    else:
+        with Video(path, size=(24, 32)) as video:
+            if "multi_video" not in entry["tags"]: assert len(video) == max(entry["n"], entry["nb"])  # nb: promised, n: decodable
+            clip = video.clip(0, 8, 15)
+            assert clip.shape == (8, 24, 32, 3) and clip.dtype == np.uint8
+            assert video[-1].shape == (24, 32, 3)  # also where one packet in the middle is broken
+            if len(video) > 8 and "mask" not in entry["path"]: assert clip.std() > 0
+    assert time.monotonic() - began < 10
+
+
+def reference_frames(path):
+    "All frames of the best stream, decoded front to back with PyAV alone, and their timestamps."
+    with av.open(str(path)) as c:
+        out = [(f.pts, f.to_ndarray(format="rgb24")) for f in c.decode(c.streams.best("video"))]
+    return [p for p, _ in out], np.stack([f for _, f in out])
+
+
+@pytest.mark.parametrize("name", [
+    "open-mmlab+mmaction2/demo__demo.mp4", "open-mmlab+mmaction2/tests__data__rawvideo_dataset__part_0.mp4", "dmlc+decord/examples__flipping_a_pancake.mkv",
+    "Zulko+moviepy/media__no_duration.webm", "open-mmlab+mmaction2/tests__data__test.avi", "PaddlePaddle+PaddleVideo/data__example.avi"])
+def test_seeking_finds_what_decoding_everything_finds(name):
+    path = real("edge") / name
+    pts, frames = reference_frames(path)
+    with Video(path) as video:
+        assert len(video) == len(frames)
+        for i in (0, 1, len(frames) // 3, len(frames) // 2, len(frames) - 1): assert np.abs(video[i].astype(int) - frames[i]).max() <= 2, i
+        if video.info.timing != "counted":  # by time: the last frame that is not later
+            for t in (0.0, 0.21, 0.83):
+                expected = max(i for i, p in enumerate(pts) if float((p - pts[0]) * video.info.time_base) <= t + 1e-9)
+                assert np.abs(video.at(t).astype(int) - frames[expected]).max() <= 2, t
+
+
+def test_rotated_recordings_show_the_same_scene_upright():
+    folder = real("edge") / "dmlc+decord"
+    upright = Video(folder / "tests__test_data__video_0.mov", size=(32, 56))[0].astype(float)
+    for angle in (90, 180, 270):
+        video = Video(folder / f"tests__test_data__video_{angle}.mov")
+        turned = video.info.rotation % 180 != 0
+        assert (video.info.height > video.info.width) == turned
+        assert video.shape == ((568, 320, 3) if turned else (320, 568, 3))
+    assert upright.std() > 0
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation_metadata_is_honoured(tmp_path, rotation):
+    frame = np.zeros((64, 96, 3), np.uint8)
+    frame[:16] = (255, 0, 0)  # red on top, as stored
+    path = write_video(tmp_path / "r.mp4", [frame] * 4, rotation=rotation)
+    shown = Video(path)[0]
+    red = np.argwhere((shown[..., 0] > 150) & (shown[..., 2] < 100)).mean(0) / shown.shape[:2]
+    side = {0: red[0] < 0.3, 90: red[1] < 0.3, 180: red[0] > 0.7, 270: red[1] > 0.7}  # counter-clockwise: top goes left
+    assert side[rotation], red
+
+
+def numbered(n, h=48, w=160):
+    "Frames whose number can be read off: a bright bar 4 pixels wide at 4 times the number."
+    frames = np.full((n, h, w, 3), 40, np.uint8)
+    for i in range(n): frames[i, :, 4 * i:4 * i + 4] = 255
+    return frames
+
+
+def numbers(frames): return (frames[..., 0].astype(float).mean(-2).argmax(-1) // 4).tolist()
+
+
+@pytest.mark.parametrize("suffix, codec, options", [
+    ("mp4", "libx264", {}), ("mp4", "libx264", {"bf": "0"}), ("mkv", "libx264", {}), ("mov", "mpeg4", {"qscale": "2"}), ("avi", "mpeg4", {"qscale": "2"}),
+    ("avi", "mpeg4", {"bf": "2", "qscale": "2"}), ("webm", "libvpx", {"b": "1M"}), ("mp4", "libx265", {}), ("ts", "libx264", {}), ("avi", "mjpeg", {"qscale": "2"})])
+@pytest.mark.parametrize("fps", [12, 24, 25, Fraction(30000, 1001), 60])
+def test_frames_by_number_and_time_in_every_container(tmp_path, suffix, codec, options, fps):
+    path = write_video(tmp_path / f"v.{suffix}", numbered(40), fps=fps, codec=codec, options=options, gop=10, pix_fmt="yuvj420p" if codec == "mjpeg" else None)
+    with Video(path) as video:
+        assert len(video) == 40 and abs(video.info.fps - fps) < Fraction(1, 1000)
+        assert numbers(video[:]) == list(range(40))
+        for i in (0, 9, 10, 11, 25, 39): assert numbers(video[[i]]) == [i]
+        ks = [k for k in range(8) if k * fps // 15 < 40]
+        assert numbers(video.clip(0, len(ks), 15)) == [k * fps // 15 for k in ks]
+
+
+def test_ten_bit_and_full_range(tmp_path):
+    ramp = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 48, 0).repeat(3, 2)
+    for pix_fmt in ("yuv420p10le", "yuv444p", "yuvj420p"):
+        shown = Video(write_video(tmp_path / "x.mp4", [ramp] * 3, pix_fmt=pix_fmt, crf=4))[1]
+        assert np.abs(shown.astype(int) - ramp).mean() < 4, pix_fmt
+
+
+def test_a_file_cut_in_the_middle_gives_what_is_left(tmp_path):
+    whole = write_video(tmp_path / "whole.mkv", numbered(40), gop=10)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with Video(cut) as video:
+        assert 4 < len(video) < 40
+        assert numbers(video[[3]]) == [3]
+        assert video.clip(0, 60, 25).shape[0] == 60
+
+
+def test_damage_in_the_middle_is_named_not_papered_over(tmp_path):
+    path = write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8), gop=40)
+    data = bytearray(path.read_bytes())
+    a = data.find(b"mdat")
+    end = data.find(b"moov")
+    data[a + (end - a) // 2: end - 8] = bytes(end - 8 - a - (end - a) // 2)
+    path.write_bytes(data)
+    with Video(path) as video:
+        assert len(video) == 40
+        assert video.clip(0, 8, 25).std() > 0  # the good half is there
+        with pytest.raises(VideoError, match=r"decoding stops at 0\.\d\d s of 1\.60 s"): video[-1]
+
+
+def test_unreadable_file_names_permission(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", numbered(3))
+    def refuse(*a, **k): raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(av, "open", refuse)  # root may read anything, so chmod would prove nothing
+    with pytest.raises(VideoError) as e: probe(path)
+    assert e.value.reason == "permission"
+
+
+def test_memory_and_files_stay_flat(tmp_path):
+    import os, resource
+    path = write_video(tmp_path / "v.mp4", numbered(24), fps=24)
+    info = probe(path)
+    def rounds(n):
+        for k in range(n):
+            with Video(path, info=info, size=32) as v: v.clip(Fraction(k % 12, 24), 8, 24)
+    rounds(50)
+    before, files = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    rounds(500)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
+    if files: assert len(os.listdir("/proc/self/fd")) == files
