@@ -3,13 +3,15 @@
     nbs/*.ipynb ─ nbdev proc_nbs ─> _proc/ ─ page() ─> docs/pages/*.ipynb ─ Sphinx, myst-nb, furo ─> _docs/
 
 nbdev drops the hidden cells and puts a `show_doc` in the place of every exported definition; `page` writes what is left in MyST,
-the Markdown of Sphinx, with what it finds in the imported package for each `show_doc`; Sphinx draws the stored outputs (no cell is
-executed) and takes every warning for an error. All three folders are made afresh, and git ignores them.
+the Markdown of Sphinx, with what the imported package says of each of these; Sphinx draws the stored outputs (no cell is executed),
+and takes every warning for an error. All these folders are made afresh, and git ignores them. A warning's line number is
+10000 x the cell's place on its page (docs/pages/) + the line in that cell.
 """
 import importlib, json, os, re, shutil, sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import yaml
 from symbols import Links, describe, find_symbol, symbol_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +30,8 @@ def callouts(text, where):
     def admonition(m):
         fence, attrs, kind = m[1], m[2], re.search(r"\.callout-(\w+)", m[2])
         if not kind or kind[1] not in CALLOUTS:
-            raise DocsError(f"{where}: '{fence} {{{attrs}}}' is not shown by the site; of Quarto's blocks only .callout-{{{','.join(CALLOUTS)}}} are.")
+            raise DocsError(f"{where}: the site can't show '{fence} {{{attrs}}}'; "
+                            f"of Quarto's blocks it knows .callout-{{{','.join(CALLOUTS)}}}.")
         title = re.search(r'title="([^"]*)"', attrs)
         heading = title[1] if title else m[3].lstrip("# ").strip() if m[3] else kind[1].capitalize()
         folded = re.search(r'collapse="?(true|false)', attrs)
@@ -37,24 +40,25 @@ def callouts(text, where):
     return re.sub(r"^(:{3,}) *\{([^}\n]*)\}[ \t]*\n(?:\s*(#+ [^\n]*\n))?", admonition, text, flags=re.M)
 
 
-def cell_options(cell, where):
-    "Turns Quarto's `#| option: value` lines, which nbdev leaves in place, into myst-nb's tags."
-    known = {"echo: false": "remove-input", "output: false": "remove-output", "include: false": "remove-cell", "code-fold: true": "hide-input"}
-    tags, mystnb, warn, kept = [], {}, True, []
-    for line in cell["source"].splitlines():
-        m = re.match(r"#\| *([\w-]+): *(.*?) *$", line)
-        if not m or "".join(kept).strip(): kept.append(line); continue
-        key, value = m[1], m[2].strip("\"'")
-        if f"{key}: {value}" in known: tags.append(known[f"{key}: {value}"])
+TAGS = {"echo: false": "remove-input", "output: false": "remove-output", "include: false": "remove-cell",
+        "code-fold: true": "hide-input"}
+NO_TAG = {"echo: true", "output: true", "output: asis", "include: true", "code-fold: false", "code-fold: show", "warning: true"}
+
+
+def code_cell(cell, where):
+    "A code cell with Quarto's `#| option: value` lines, which nbdev leaves in place, as tags and settings of myst-nb."
+    *options, source = re.match(r"((?:\s*#\|[^\n]*(?:\n|$))*)(.*)", cell["source"], re.S).groups()
+    tags, mystnb, outputs = [], {}, cell["outputs"]
+    for key, value in re.findall(r"#\| *([\w-]+): *(.*?) *$", options[0], re.M):
+        value = value.strip("\"'")
+        if (option := f"{key}: {value}") in TAGS: tags.append(TAGS[option])
         elif key == "code-summary": mystnb["code_prompt_show"] = value
-        elif key == "fig-cap": mystnb.setdefault("figure", {})["caption"] = value
-        elif key == "fig-alt": mystnb.setdefault("image", {})["alt"] = value
-        elif key == "warning": warn = value != "false"
-        elif (key, value) not in {("echo", "true"), ("output", "true"), ("output", "asis"), ("code-fold", "show"), ("code-fold", "false"), ("include", "true")} \
-                and key not in ("eval", "label"): raise DocsError(f"{where}: the site does not know the option '#| {key}: {value}'.")
-    cell["source"] = "\n".join(kept).strip("\n")
-    cell["metadata"] = {**({"tags": tags} if tags else {}), **({"mystnb": mystnb} if mystnb else {})}
-    if not warn: cell["outputs"] = [o for o in cell["outputs"] if o.get("name") != "stderr"]
+        elif key == "fig-cap": mystnb["figure"] = {"caption": value}
+        elif key == "fig-alt": mystnb["image"] = {"alt": value}
+        elif option == "warning: false": outputs = [o for o in outputs if o.get("name") != "stderr"]
+        elif option not in NO_TAG and key not in ("eval", "label"):
+            raise DocsError(f"{where}: the site does not know the option '#| {option}'.")
+    return {**cell, "source": source.strip("\n"), "outputs": outputs, "metadata": {"tags": tags, "mystnb": mystnb}}
 
 
 def page_name(path):
@@ -68,39 +72,51 @@ def shown_name(cell):
     return m and m[1]
 
 
-def page(nb, path, lib, links, module=None, symbols={}, source_url=None):
+def title_cell(source, path, lib, module, source_url):
+    "The first Markdown cell (or Quarto's front matter) as title, summary, a line that tells where the page comes from, and the rest."
+    if front := re.match(r"---\n(.*?)\n---\s*$", source, re.S):
+        front = yaml.safe_load(front[1])
+        source = f"# {front['title']}\n\n> {front.get('description', '')}"
+    m = re.match(r"\s*# +([^\n]+)\n*((?:>[^\n]*(?:\n|$))*)(.*)", source, re.S)
+    if not m: raise DocsError(f"{path} has no title: let its first Markdown cell begin with '# Title' and '> one line'.")
+    title, summary, rest = m[1], " ".join(line.lstrip("> ") for line in m[2].splitlines()), m[3]
+    target = f"```{{py:module}} {lib}.{module}\n:no-contents-entry:\n```" if module else ""
+    origin = f"{{.origin}}\n" + (f"`{lib}.{module}` · " if module else "") + f"[{path.as_posix()}]({source_url}/{path.as_posix()})"
+    summary = f"{{.summary}}\n{summary}" if summary else ""
+    return "\n\n".join([f"# {title}", target, summary, origin if path.stem != "index" else "", rest])
+
+
+def page_link(m):
+    "A link to a notebook, or to the page made of it, as a link to the page."
+    return f"]({page_name(Path(m[1] + '.ipynb'))}.ipynb{(m[2] or '').lower()})"
+
+
+def page(nb, path, lib, links, module, symbols, source_url):
     """A processed notebook as a myst-nb page: title, summary, prose, symbols, examples with their stored outputs.
-    `symbols` holds the description of each that it shows."""
-    seen, cells, title = set(), [], False
+    `symbols` holds the description of each symbol that it shows, by name."""
+    cells, seen, title = [], set(), False
     for cell in nb["cells"]:
-        where, source = f"{path}, cell {cell.get('id', '?')}", "".join(cell["source"])
+        cell = {**cell, "source": "".join(cell["source"])}
+        where = f"{path}, cell {cell.get('id', '?')}"
         if name := shown_name(cell):
-            skip = (symbols.keys() - {name}) | seen  # methods that are shown on their own further down; definitions shown again
-            source, seen = symbol_page(symbols[name], module, lib, links, skip), seen | {name}
-            cell = {"cell_type": "markdown", "source": source}
+            skip = (symbols.keys() - {name}) | seen  # methods shown on their own further down; definitions shown again
+            source = symbol_page(symbols[name], module, lib, links, skip)
+            seen |= {name, *(member["name"] for member in symbols[name]["members"])}
         elif cell["cell_type"] == "code":
-            cell = {**cell, "source": source}
-            cell_options(cell, where)
-            if not cell["source"].strip() and not cell["outputs"]: continue
+            if (cell := code_cell(cell, where))["source"] or cell["outputs"]: cells.append(cell)
+            continue
+        elif cell["cell_type"] == "raw" and title: continue
         else:
-            front = re.match(r"---\n(.*?)\n---\s*$", source, re.S) if cell["cell_type"] == "raw" else None
-            if front:
-                import yaml
-                front = yaml.safe_load(front[1])
-                source = f"# {front['title']}\n\n" + (f"> {front['description']}" if "description" in front else "")
-            elif cell["cell_type"] == "raw": continue
-            if not title and (m := re.match(r"\s*# +([^\n]+)\n*((?:>[^\n]*(?:\n|$))*)(.*)", source, re.S)):
-                title, summary = True, " ".join(line.lstrip("> ") for line in m[2].splitlines())
-                origin = f"`{lib}.{module}` · " if module else ""
-                source = (f"# {m[1]}\n\n" + (f"{{.summary}}\n{summary}\n\n" if summary else "")
-                          + (f"{{.origin}}\n{origin}[{path.as_posix()}]({source_url})\n\n" if source_url else "") + m[3])
-            source = re.sub(r"\]\((?!\w+:)([^)#\s]+)\.(?:ipynb|html)(#[^)\s]*)?\)",
-                            lambda m: f"]({page_name(Path(m[1] + '.ipynb'))}.ipynb{(m[2] or '').lower()})", source)
-            cell = {**cell, "cell_type": "markdown", "source": links(callouts(source, where), module), "metadata": {}}
-        cells.append({"metadata": {}, **cell, "id": f"c{len(cells)}"})
+            source = cell["source"] if title else title_cell(cell["source"], path, lib, module, source_url)
+            title = True
+            source = re.sub(r"\]\((?!\w+:)([^)#\s]+)\.(?:ipynb|html)(#[^)\s]*)?\)", page_link, source)
+            source = links(callouts(source, where), module)
+        cells.append({"cell_type": "markdown", "source": source, "metadata": {}})
     if not title: raise DocsError(f"{path} has no title: let its first Markdown cell begin with '# Title' and '> one line'.")
+    for i, cell in enumerate(cells): cell["id"] = f"c{i}"  # nbdev's own cells come with ids made at random
     # Notebooks are stored without this entry, by which myst-nb chooses how to colour the code.
-    return {"cells": cells, "metadata": {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}, "nbformat": 4, "nbformat_minor": 5}
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 def contents(paths):
@@ -112,28 +128,43 @@ def contents(paths):
                        for name, ps in groups.items() if ps)
 
 
+def module_of(nb):
+    "The module that a notebook, not yet processed, is exported to; None for one that is only read."
+    sources = ("".join(cell["source"]) for cell in nb["cells"] if cell["cell_type"] == "code")
+    return next((m[1] for m in map(re.compile(r"^#\| *default_exp +([\w.]+)", re.M).search, sources) if m), None)
+
+
+def shown_symbols(nb, path, lib, module):
+    "Descriptions of all symbols that a processed notebook shows, read from the module it is exported to."
+    found = {}
+    for name in filter(None, map(shown_name, nb["cells"])):
+        if not module: raise DocsError(f"{path} shows {name}, but has no '#| default_exp' that says which module it is in.")
+        try: found[name] = describe(find_symbol(importlib.import_module(f"{lib}.{module}"), name), name)
+        except (ImportError, AttributeError) as e:
+            raise DocsError(f"{path} shows {name}, which {lib}.{module} does not give: {e}. Has nbdev_export been run?") from e
+    return found
+
+
 def convert(proc, nbs, pages, lib, source_url):
-    "Converts every processed notebook in `proc` (made from those in `nbs`) and copies the pictures beside them."
+    "Converts every processed notebook in `proc` (made from those in `nbs`), and copies the pictures beside them."
     shutil.rmtree(pages, ignore_errors=True)
     files = sorted(p.relative_to(proc) for p in proc.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
     books = {p: json.loads((proc / p).read_text(encoding="utf-8")) for p in files if p.suffix == ".ipynb"}
-    if Path("index.ipynb") not in books: raise DocsError(f"{nbs}/index.ipynb, the home page, is missing.")
-    names, modules, symbols = {}, {}, {}
-    for p, nb in books.items():
+    if (home := Path("index.ipynb")) not in books: raise DocsError(f"{nbs}/index.ipynb, the home page, is missing.")
+    names, modules = {}, {}
+    for p in books:
         if (other := names.setdefault(page_name(p), p)) != p: raise DocsError(f"{other} and {p} would be the same page: rename one.")
-        exp = re.search(r'^ *"#\| *default_exp +([\w.]+)', (nbs / p).read_text(encoding="utf-8"), re.M)
-        modules[p], shown, symbols[p] = exp and exp[1], list(filter(None, map(shown_name, nb["cells"]))), {}
-        if shown and not exp: raise DocsError(f"{p} shows {shown[0]}, but has no '#| default_exp' that says which module it is in.")
-        for name in shown:
-            try: symbols[p][name] = describe(find_symbol(importlib.import_module(f"{lib}.{modules[p]}"), name), name)
-            except (ImportError, AttributeError) as e: raise DocsError(f"{p} shows {name}, which is not to be had: {e}. Is it exported (nbdev_export)?") from e
-    links = Links(lib, [(modules[p], s["name"]) for p, shown in symbols.items() for top in shown.values() for s in (top, *top["members"])])
-    books[Path("index.ipynb")]["cells"].append({"cell_type": "markdown", "source": contents(books)})
+        modules[p] = module_of(json.loads((nbs / p).read_text(encoding="utf-8")))
+    symbols = {p: shown_symbols(nb, p, lib, modules[p]) for p, nb in books.items()}
+    links = Links(lib, filter(None, modules.values()), [
+        (modules[p], s["name"]) for p in books for top in symbols[p].values() for s in (top, *top["members"])])
+    books[home]["cells"].append({"cell_type": "markdown", "source": contents(books)})
     for p in files:
         target = pages / (page_name(p) + ".ipynb" if p in books else p)
         target.parent.mkdir(parents=True, exist_ok=True)
         if p in books:
-            target.write_text(json.dumps(page(books[p], p, lib, links, modules[p], symbols[p], f"{source_url}/{p.as_posix()}"), indent=1), encoding="utf-8")
+            text = json.dumps(page(books[p], p, lib, links, modules[p], symbols[p], source_url), indent=1)
+            target.write_text(text, encoding="utf-8")
         elif p.suffix not in (".md", ".qmd", ".py", ".yml"): shutil.copy(proc / p, target)
 
 
@@ -159,9 +190,14 @@ def main():
         print(f"docs: {e}", file=sys.stderr)
         return 1
     from sphinx.cmd.build import build_main
-    shutil.rmtree(out, ignore_errors=True)
-    status = build_main(["-q", "-W", "--keep-going", "-E", "-b", "html", "-c", "docs", "-d", "docs/_build/doctrees", str(pages), str(out)])
-    print(f"docs: Sphinx found mistakes in {pages}/ (see above)" if status else f"docs: {out}/index.html", file=sys.stderr if status else sys.stdout)
+    work = Path("docs/_build")  # myst-nb also writes beside the site, where git would see it: so the site is built here, then moved
+    shutil.rmtree(work, ignore_errors=True)
+    status = build_main(["-q", "-W", "--keep-going", "-c", "docs", "-d", str(work / "doctrees"), str(pages), str(work / "html")])
+    if not status:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.move(work / "html", out)
+    if status: print(f"docs: Sphinx finds fault with pages in {pages}/, see above", file=sys.stderr)
+    else: print(f"docs: {out}/index.html")
     return status
 
 

@@ -3,6 +3,10 @@ import ast
 from configparser import ConfigParser
 from pathlib import Path
 
+from docutils import nodes
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.util import logging
+
 root = Path(__file__).resolve().parent.parent
 ini = ConfigParser(delimiters=["="])
 ini.read(root / "settings.ini", encoding="utf-8")
@@ -16,9 +20,12 @@ nb_execution_mode = "off"  # the outputs shown are those stored in the notebooks
 nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "attrs_block", "attrs_inline", "dollarmath", "html_image", "deflist"]
 myst_heading_anchors = 4
+smartquotes = False  # quotes here are mostly code
+toc_object_entries_show_parents = "hide"
 add_module_names = False
 python_maximum_signature_line_length = 84  # longer ones: an argument a line
 
+html_math_renderer = "mathml"  # see setup: formulas that need no script from elsewhere
 html_theme = "furo"
 html_title = cfg["lib_name"]
 html_baseurl = f"{cfg['doc_host']}{cfg['doc_baseurl']}/"
@@ -48,3 +55,17 @@ def linkcode_resolve(domain, info):
     path = root / (info["module"].replace(".", "/") + ".py")
     line = first_line(path, info["fullname"]) if path.exists() else None
     return line and f"{cfg['git_url']}/blob/{cfg['branch']}/{path.relative_to(root).as_posix()}#L{line}"
+
+
+def show_math(writer, node):
+    "LaTeX as MathML, which browsers draw by themselves."
+    block = isinstance(node, nodes.math_block)
+    try: formula = latex2mathml.tex2mathml(node.astext(), as_block=block)
+    except MathError as e:
+        logging.getLogger(__name__).warning("formula %s: %s", node.astext(), e, location=node)
+        raise nodes.SkipNode from e
+    writer.body.append(f'<div class="math">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
+def setup(app): app.add_html_math_renderer("mathml", (show_math, None), (show_math, None))

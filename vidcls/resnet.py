@@ -7,14 +7,14 @@ __all__ = ['CONVS', 'FRAMEWISE', 'VARIANTS', 'DEPTHS', 'RESNET_CARD', 'NARROW', 
            'conv_2plus1d', 'BasicBlock', 'make_stem', 'VideoResNet', 'video_resnet', 'r3d_18', 'mc3_18', 'r2plus1d_18',
            'r2plus1d_10', 'fr2d_10']
 
-# %% ../nbs/06a_resnet.ipynb #8a8ed10a
+# %% ../nbs/06a_resnet.ipynb #4391bd9d
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from .clips import VidclsError
-from .models import InputCard, Published, VideoModel, register_model
+from .models import Conv3d, InputCard, Published, VideoModel, register_model
 
 # %% ../nbs/06a_resnet.ipynb #e53c68cb
 def mid_planes(
@@ -26,7 +26,7 @@ def mid_planes(
     "Channels with which a (2+1)D convolution has the parameters of the 3-D one (section 3.5 of the paper)."
     return t * d * d * n_in * n_out // (d * d * n_in + t * n_out)
 
-# %% ../nbs/06a_resnet.ipynb #db69353b
+# %% ../nbs/06a_resnet.ipynb #174c509d
 def conv_3d(
     n_in: int, # channels in
     n_out: int, # channels out
@@ -36,9 +36,9 @@ def conv_3d(
 ) -> nn.Module:
     "A convolution over space and time at once."
     (t, s), p = stride, size // 2
-    return nn.Conv3d(n_in, n_out, (3, size, size), (t, s, s), (1, p, p), bias=False)
+    return Conv3d(n_in, n_out, (3, size, size), (t, s, s), (1, p, p), bias=False)
 
-# %% ../nbs/06a_resnet.ipynb #a6143963
+# %% ../nbs/06a_resnet.ipynb #36cd3fdc
 def conv_2d(
     n_in: int, # channels in
     n_out: int, # channels out
@@ -48,9 +48,9 @@ def conv_2d(
 ) -> nn.Module:
     "A convolution over space, frame by frame."
     s, p = stride[1], size // 2
-    return nn.Conv3d(n_in, n_out, (1, size, size), (1, s, s), (0, p, p), bias=False)
+    return Conv3d(n_in, n_out, (1, size, size), (1, s, s), (0, p, p), bias=False)
 
-# %% ../nbs/06a_resnet.ipynb #492ae933
+# %% ../nbs/06a_resnet.ipynb #db55c3af
 def conv_2plus1d(
     n_in: int, # channels in
     n_out: int, # channels out
@@ -61,17 +61,17 @@ def conv_2plus1d(
     "A convolution over space, then one over time."
     mid = mid or mid_planes(n_in, n_out, d=size)
     return nn.Sequential(conv_2d(n_in, mid, stride, size), nn.BatchNorm3d(mid), nn.ReLU(inplace=True),
-                         nn.Conv3d(mid, n_out, (3, 1, 1), (stride[0], 1, 1), (1, 0, 0), bias=False))
+                         Conv3d(mid, n_out, (3, 1, 1), (stride[0], 1, 1), (1, 0, 0), bias=False))
 
 # %% ../nbs/06a_resnet.ipynb #8f70755a
 CONVS: dict[str, Callable[..., nn.Module]] = {"3d": conv_3d, "2d": conv_2d, "2+1d": conv_2plus1d}
 FRAMEWISE = {"2d"} # kinds that keep all frames, and keep them apart
 
-# %% ../nbs/06a_resnet.ipynb #491eac86
+# %% ../nbs/06a_resnet.ipynb #70b1aa07
 def _shortcut(n_in, n_out, stride):
     if stride == (1, 1) and n_in == n_out: return None
     t, s = stride
-    return nn.Sequential(nn.Conv3d(n_in, n_out, 1, (t, s, s), bias=False), nn.BatchNorm3d(n_out))
+    return nn.Sequential(Conv3d(n_in, n_out, 1, (t, s, s), bias=False), nn.BatchNorm3d(n_out))
 
 class BasicBlock(nn.Module):
     "Two convolutions, each with batch normalisation, added to what came in."
@@ -208,18 +208,18 @@ def r2plus1d_18(**kwargs) -> VideoResNet:
     "R(2+1)D, 18 layers: space, then time, in every convolution"
     return video_resnet("r2plus1d", 18, **kwargs)
 
-# %% ../nbs/06a_resnet.ipynb #a2747854
+# %% ../nbs/06a_resnet.ipynb #101755fe
 NARROW = (16, 32, 64, 128)
 NARROW_CARD = InputCard(frames=8, frame_rate=15, resize=(64, 64), crop=(64, 64), mean=RESNET_CARD.mean, std=RESNET_CARD.std,
                         source="vidcls: small clips for lessons and CPUs, normalised as for the ResNets of 18 layers")
 
-@register_model(NARROW_CARD, params=0, gflops=0)
+@register_model(NARROW_CARD, params=834_703, gflops=0.211)
 def r2plus1d_10(**kwargs) -> VideoResNet:
     "R(2+1)D, 10 layers, 16 to 128 channels: small enough for a CPU"
     return video_resnet("r2plus1d", 10, **{"widths": NARROW, **kwargs})
 
-# %% ../nbs/06a_resnet.ipynb #345dab44
-@register_model(NARROW_CARD, params=0, gflops=0)
+# %% ../nbs/06a_resnet.ipynb #968eb210
+@register_model(NARROW_CARD, params=361_056, gflops=0.145)
 def fr2d_10(**kwargs) -> VideoResNet:
     "f-R2D, 10 layers, 16 to 128 channels: each frame by itself, pooled over time at the end"
     return video_resnet("fr2d", 10, **{"widths": NARROW, **kwargs})
