@@ -1,5 +1,7 @@
 "Shared by all tests: where real videos lie, if there are any, and small files made on the spot."
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads would starve the loader's workers
 from pathlib import Path
 
 import pytest
