@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'SPLITS', 'LAYOUT', 'VERSION', 'SCHEMA', 'find_videos', 'VideoIndex', 'build_index']
 
-# %% ../nbs/03_index.ipynb #c6a9200f
+# %% ../nbs/03_index.ipynb #87b1e194
 import csv
 import os
 import sys
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from .clips import VidclsError, stable_hash
+from .clips import VidclsError, show_bars, stable_hash
 from .video import REASONS, VideoError, VideoInfo, probe
 
 # %% ../nbs/03_index.ipynb #b18d64d9
@@ -188,7 +188,7 @@ def _fresh(root: Path, row: dict) -> bool:
     except OSError: return False
     return (stat.st_size, stat.st_mtime_ns) == (row["size"], row["mtime_ns"])
 
-# %% ../nbs/03_index.ipynb #060ea536
+# %% ../nbs/03_index.ipynb #3f8df62d
 def build_index(
     data_path, # see `find_videos`
     split: str = "train", # one of `SPLITS`
@@ -209,7 +209,7 @@ def build_index(
     known = _read_cache(file) if cache else {}
     with ThreadPoolExecutor(workers or 2 * (os.cpu_count() or 1)) as pool:
         rows = pool.map(lambda v: known[v] if v in known and _fresh(root, known[v]) else _row(root, *v), found[split])
-        rows = list(tqdm(rows, f"index {split}", len(found[split]), unit="video", disable=not progress or None, leave=False))
+        rows = list(tqdm(rows, f"index {split}", len(found[split]), unit="video", disable=not (progress and show_bars()), leave=False))
     table = pa.Table.from_pylist(rows, SCHEMA)
     if cache and rows != list(known.values()): _write_cache(file, table)
     return VideoIndex(root, table, classes)

@@ -6,7 +6,7 @@
 __all__ = ['PHASES', 'CLASSES', 'OUTLINES', 'SPEEDS', 'RADII', 'RATES', 'FORMATS', 'MovingShape', 'moving_shape', 'render_ground',
            'render', 'write_moving_shapes']
 
-# %% ../nbs/02_toy.ipynb #a15128dc
+# %% ../nbs/02_toy.ipynb #99de3f95
 import json, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from .clips import VidclsError, stable_hash
+from .clips import VidclsError, show_bars, stable_hash
 from .video import write_video
 
 # %% ../nbs/02_toy.ipynb #0f7d7732
@@ -166,8 +166,8 @@ def render(
     video[t, i, j] = ground[i, j] * (1 - cover) + colour * cover + 0.5
     return video
 
-# %% ../nbs/02_toy.ipynb #ee254954
-_OPTIONS = {"libx264": {"preset": "veryfast", "mbtree": "0"}, "mpeg4": {"b": "4000000"}}  # x264's mbtree varies from run to run
+# %% ../nbs/02_toy.ipynb #86d039fe
+_OPTIONS = {"libx264": {"preset": "veryfast"}, "mpeg4": {"b": "4000000"}}
 
 def _write(folder: Path, number: int, shape: MovingShape) -> None:
     "One file, unless it is there: `write_video` leaves whole files or none."
@@ -195,7 +195,7 @@ def _claim(root: Path, settings: dict) -> None:
     other = [f"{k}={found.get(k)!r}, not {v!r}" for k, v in settings.items() if found.get(k) != v] if isinstance(found, dict) else ["nothing readable"]
     if other: raise VidclsError(f"{root} holds Moving Shapes with {'; '.join(other)}: choose another folder, or delete this one first")
 
-# %% ../nbs/02_toy.ipynb #4df58535
+# %% ../nbs/02_toy.ipynb #71b6165a
 def write_moving_shapes(
     root, # folder to make, or to complete
     *,
@@ -221,6 +221,6 @@ def write_moving_shapes(
     one = lambda job: _write(job[0], job[1], moving_shape(job[3], job[1], job[2], seed, hard))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
-            for _ in tqdm(pool.map(one, jobs), "Moving Shapes", len(jobs), disable=not progress, unit="video", leave=False): pass
+            for _ in tqdm(pool.map(one, jobs), "Moving Shapes", len(jobs), disable=not (progress and show_bars()), unit="video", leave=False): pass
         except BaseException: pool.shutdown(cancel_futures=True); raise
     return root

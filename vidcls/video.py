@@ -192,7 +192,7 @@ def _on_screen(
         shown = pos, frame
     if shown is not None: yield from (shown for _ in wanted)
 
-# %% ../nbs/01_video.ipynb #b8a70658
+# %% ../nbs/01_video.ipynb #ee437ee1
 class Video:
     "A video file as a sequence of frames: uint8 RGB arrays of shape (height, width, 3)."
     def __init__(self,
@@ -213,6 +213,9 @@ class Video:
     def duration(self) -> float: # seconds
         "Length of the video."
         return self.info.duration
+
+    def __iter__(self):
+        for i in range(0, len(self), 64): yield from self[i:i + 64]  # each piece in one pass, none too large for memory
 
     def __enter__(self): return self
 
@@ -375,14 +378,14 @@ def write_video(
     except BaseException: part.unlink(missing_ok=True); raise
     return path
 
-# %% ../nbs/01_video.ipynb #6def2206
+# %% ../nbs/01_video.ipynb #c77d0112
 def _encode(container, frames, fps, times, codec, pix_fmt, gop, crf, audio, start, rotation, options):
     "Encode frames, and a tone, into an open container."
     first = next(frames, None)
     if first is None: raise ValueError("there are no frames to write")
     h, w, _ = np.asarray(first).shape
-    clock = Fraction(1, 90_000) if times is not None or start else 1 / fps
-    stream = container.add_stream(codec, rate=fps, options={**({"crf": str(crf)} if codec.startswith("lib") else {}), **options})
+    clock = Fraction(1, 60_000) if times is not None or start else 1 / fps
+    stream = container.add_stream(codec, rate=fps, options={**({"crf": str(crf)} if codec.startswith("lib") else {}), **({"mbtree": "0"} if codec == "libx264" else {}), **options})  # with mbtree, x264 gives other bytes in every run
     odd = (h % 2 or w % 2) and codec in ("libx264", "libx265")
     stream.width, stream.height, stream.pix_fmt, stream.gop_size = w, h, pix_fmt or ("yuv444p" if odd else "yuv420p"), gop
     stream.codec_context.time_base, stream.codec_context.thread_count = clock, 1
