@@ -7,17 +7,20 @@ __all__ = ['INK', 'FAINT', 'LINE', 'PAPER', 'BLUE', 'ORANGE', 'GREEN', 'RED', 'G
            'Player', 'play', 'show_batch', 'show_predictions', 'read_metrics', 'plot_metrics', 'confused_pairs',
            'plot_confusion', 'write_report']
 
-# %% ../nbs/09_plots.ipynb #8a30975a
+# %% ../nbs/09_plots.ipynb #f79d82f0
 import base64, io, json, math, os, re, tempfile, warnings
 from dataclasses import dataclass, field
 from html import escape
+from numbers import Real
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .clips import VidclsError
 from .video import write_video
@@ -46,11 +49,26 @@ def _denormalise(x: np.ndarray, mean, std) -> np.ndarray:
     mean, std = (np.asarray(v, np.float32).reshape(-1) for v in (0 if mean is None else mean, 1 if std is None else std))
     return ((x * std + mean) * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
-# %% ../nbs/09_plots.ipynb #6b3abf1c
+# %% ../nbs/09_plots.ipynb #fe5c1a5d
 INK, FAINT, LINE, PAPER = "#24292f", "#6e7781", "#d8dee4", "#ffffff"  # text, lesser text, grid, ground
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#008f68", "#cf3f22", "#8c959f"  # as Okabe and Ito's: the colour-blind tell them apart
+_DARK_ORANGE = "#a86f00"  # for text
 
-# %% ../nbs/09_plots.ipynb #c6d2bbe3
+# %% ../nbs/09_plots.ipynb #50b84e63
+class _SmallPng(FigureCanvasAgg):
+    "Draws PNGs with a palette, which makes drawings four times smaller; photographs have too many colours for one."
+    def print_png(self, filename_or_obj, *, metadata=None, pil_kwargs=None, **_):
+        self.draw()
+        image = Image.fromarray(np.asarray(self.buffer_rgba()))
+        if image.getextrema()[3] == (255, 255):  # nothing is transparent
+            image = image.convert("RGB")
+            if image.getcolors(4096): image = image.quantize(128, Image.Quantize.MEDIANCUT, dither=0)
+        text = PngInfo()
+        for key, value in (metadata or {}).items():
+            if value is not None: text.add_text(key, value)
+        image.save(filename_or_obj, "png", **{"optimize": True, "dpi": (self.figure.dpi,) * 2, "pnginfo": text, **(pil_kwargs or {})})
+
+# %% ../nbs/09_plots.ipynb #c6050aa8
 class Plot(Figure):
     "A matplotlib `Figure` that shows itself in notebooks, once, and has no part in pyplot's global state."
     def __init__(self,
@@ -58,26 +76,23 @@ class Plot(Figure):
         height: float, # inches
     ):
         super().__init__(figsize=(width, height), facecolor=PAPER, layout="constrained")
+        _SmallPng(self)
 
-    def _repr_mimebundle_(self, include=None, exclude=None): # also where IPython has its own ideas of how to show a Figure
-        return {"image/png": base64.b64encode(self._small_png()).decode()}
+    def _repr_png_(self): return self.bytes("png")
 
-    def _small_png(self) -> bytes:
-        "With a palette a drawing takes a quarter of the space; a photograph has too many colours for one."
-        image, out = Image.open(io.BytesIO(self.bytes("png"))).convert("RGB"), io.BytesIO()
-        (image.quantize(256, Image.Quantize.MEDIANCUT, dither=0) if image.getcolors(4096) else image).save(out, "png", optimize=True)
-        return out.getvalue()
+    def savefig(self, *args, **kw):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # class names may be in any script
+            super().savefig(*args, **kw)
 
     def bytes(self,
         format: str, # "png", "svg", "pdf", …
-        dpi: "float | None" = None, # dots per inch; None: matplotlib's `figure.dpi`
+        dpi: "float | None" = None, # dots per inch; None: the figure's own
         **kw, # further arguments of `Figure.savefig`
     ) -> bytes: # the content of an image file
         "The figure as an image file."
         out = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # class names may be in any script
-            self.savefig(out, format=format, dpi=dpi or "figure", **kw)
+        self.savefig(out, format=format, dpi=dpi or "figure", **kw)
         return out.getvalue()
 
 # %% ../nbs/09_plots.ipynb #8fbd0d63
@@ -149,22 +164,22 @@ def _film(clip: np.ndarray, frame_rate, size: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return write_video(Path(folder) / "clip.mp4", frames(), frame_rate, pix_fmt="yuv420p", gop=len(clip), crf=23).read_bytes()
 
-# %% ../nbs/09_plots.ipynb #2705b1bb
+# %% ../nbs/09_plots.ipynb #24bf87da
 def _video_tag(film: bytes, shape: tuple, size: int, controls: bool = False, loop: bool = True) -> str:
     "The HTML that plays an mp4 of a clip of a given shape, `size` pixels high."
     t, h, w, _ = shape
     how = "controls" if controls else 'onclick="this.paused ? this.play() : this.pause()"'
-    style = ' style="image-rendering:pixelated"' if h * 1.5 <= size else ""
+    style = ' style="image-rendering:pixelated"' if h * 2 <= size else ""
     return (f'<video autoplay {"loop " if loop else ""}muted playsinline {how} width="{round(w * size / h)}" height="{size}"{style} '
             f'src="data:video/mp4;base64,{base64.b64encode(film).decode()}"></video>')
 
-# %% ../nbs/09_plots.ipynb #ee2dcfd9
+# %% ../nbs/09_plots.ipynb #64e3fa1d
 STYLE = """<style>
 .vidcls-clips { display: flex; flex-wrap: wrap; gap: 14px 18px; align-items: flex-start; font: 13px/1.45 system-ui, sans-serif }
 .vidcls-clip { min-width: 10em } .vidcls-clip.bare { min-width: 0 }
 .vidcls-clip video { display: block; border-radius: 4px; background: #8883; max-width: 100%; object-fit: contain; cursor: pointer }
-.vidcls-name { margin: 3px 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.vidcls-bar { display: flex; gap: 6px; position: relative; margin-top: 3px; padding: 0 5px; border-radius: 3px; background: #8882; overflow: hidden }
+.vidcls-name { margin: 4px 0; overflow: hidden; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2 }
+.vidcls-bar { display: flex; gap: 6px; position: relative; margin-top: 3px; padding: 0 6px; border-radius: 3px; background: #8882; overflow: hidden }
 .vidcls-bar i { position: absolute; inset: 0 auto 0 0; background: #8c959f66 }
 .vidcls-bar.right i { background: #008f6877 } .vidcls-bar.wrong i { background: #cf3f2277 } .vidcls-bar.guess i { background: #0072b277 }
 .vidcls-bar b, .vidcls-bar span { position: relative; white-space: nowrap } .vidcls-bar b { flex: 1; overflow: hidden; text-overflow: ellipsis; font-weight: 400 }
@@ -216,7 +231,7 @@ def _page(title, body: str, style: str = "") -> bytes:
             f'<meta name="color-scheme" content="light dark"><title>{escape(_clean(title))}</title>\n{style}</head>\n'
             f'<body>\n{body}\n</body></html>\n').encode("utf-8", "replace")
 
-# %% ../nbs/09_plots.ipynb #90dcd140
+# %% ../nbs/09_plots.ipynb #3a16b0e8
 def _as_list(clips, mean=None, std=None) -> list:
     "A clip, a batch, or a list of clips, as a list of uint8 (T, H, W, 3)."
     if isinstance(clips, (list, tuple)): return [f for c in clips for f in _as_list(c, mean, std)]
@@ -226,7 +241,7 @@ def _as_list(clips, mean=None, std=None) -> list:
 def _listed(values, n: int, what: str) -> list:
     "One value for each of n clips; None for each where there are none."
     if values is None: return [None] * n
-    values = values.tolist() if hasattr(values, "tolist") else list(values)
+    values = [v.tolist() if hasattr(v, "tolist") else v for v in values]
     if len(values) != n: raise VidclsError(f"{len(values)} {what} for {n} clips; give one for each")
     return values
 
@@ -256,16 +271,20 @@ def _player(cards: list, films: list, title=None) -> Player:
     head = f'<p style="font: 600 14px system-ui, sans-serif; margin: 0 0 6px">{escape(_clean(title))}</p>' if title else ""
     return Player(f'{STYLE}{head}<div class="vidcls-clips">{"".join(cards)}</div>', films)
 
-# %% ../nbs/09_plots.ipynb #c26af9f9
+# %% ../nbs/09_plots.ipynb #d94bdf13
 def _label_text(label, classes=None) -> str:
     "A label for people: its class's name; the two largest shares of a mixed one."
     if label is None or isinstance(label, str): return label or ""
     if isinstance(label, (list, tuple)):
         best = sorted((k for k, p in enumerate(label) if p > 0.005), key=lambda k: -label[k])[:2]
         return " + ".join(f"{label[k]:.0%} {_label_text(k, classes)}" if label[k] < 0.995 else _label_text(k, classes) for k in best)
-    if classes is None: return str(label)
-    if not 0 <= label < len(classes): raise VidclsError(f"label {label} has no name among {len(classes)} classes; give labels from 0 to {len(classes) - 1}")
-    return str(classes[int(label)])
+    return str(label if classes is None else classes[_check_label(label, classes)])
+
+def _check_label(label, classes) -> "int | None":
+    "A label as an int; None stays None. Raises `VidclsError` where there is no such class."
+    if label is not None and not 0 <= label < len(classes):
+        raise VidclsError(f"label {label} has no name among {len(classes)} classes; give labels from 0 to {len(classes) - 1}")
+    return label if label is None else int(label)
 
 # %% ../nbs/09_plots.ipynb #25e8d047
 def show_batch(
@@ -338,7 +357,7 @@ def _draw_bars(ax, guesses: list, slots: int):
     ax.set(xlim=(0, 1), ylim=(slots - 0.5, -0.55))
     ax.set_axis_off()
 
-# %% ../nbs/09_plots.ipynb #1118e95a
+# %% ../nbs/09_plots.ipynb #d3dee8e8
 def show_predictions(
     clips, # a batch, or a list of clips, as `to_frames` takes them
     probs, # (clips, classes) probabilities, array or tensor
@@ -357,24 +376,24 @@ def show_predictions(
     "Clips with what the network thinks they are, and what they are."
     n, probs = len(clips), _check_probs(probs, classes)
     if n == 0 or len(probs) != n: raise VidclsError(f"{len(probs)} rows of probabilities for {n} clips; give one for each of at least one clip")
-    labels, names = _listed(labels, n, "labels"), _listed(names, n, "names")
+    labels, names = [_check_label(k, probs[0]) for k in _listed(labels, n, "labels")], _listed(names, n, "names")
     guesses = [_guesses(p, label, classes, top) for p, label in zip(probs[:max_clips], labels)]
     clips = _as_list(clips[:max_clips], mean, std)
     if not play: return _prediction_figure(clips, guesses, names)
     films = [_film(c, frame_rate, size) for c in clips]
     return _player([_prediction_card(f, c.shape, g, name, size) for f, c, g, name in zip(films, clips, guesses, names)], films)
 
-# %% ../nbs/09_plots.ipynb #715fe0b7
+# %% ../nbs/09_plots.ipynb #409b0a5d
 def _prediction_card(film: bytes, shape: tuple, guesses: list, name, size: int) -> str:
     "A playing clip above its guesses."
-    return _card(_video_tag(film, shape, size), max(round(shape[2] * size / shape[1]), 150), name, _bars(guesses))
+    return _card(_video_tag(film, shape, size), max(round(shape[2] * size / shape[1]), size), name, _bars(guesses))
 
 def _prediction_figure(clips: list, guesses: list, names: list) -> Plot:
     "Middle frames beside their guesses."
     columns, slots = min(2, len(clips)), max(map(len, guesses))
     rows = -(-len(clips) // columns)
     fig = Plot(4.5 * columns, rows * (1.15 + 0.2 * any(names)))
-    axes = fig.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 1.9] * columns)
+    axes = fig.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 2.4] * columns)
     for ax in axes.flat: ax.set_axis_off()
     for i, (clip, gs, name) in enumerate(zip(clips, guesses, names)):
         picture, bars = axes[i // columns, i % columns * 2:][:2]
@@ -405,7 +424,7 @@ def _record(line: str, last: bool, where: str):
     except ValueError: pass
     if not last: raise VidclsError(f"{where} is not a record but {line[:40]!r}; every line is to be one JSON object, such as {{\"epoch\": 0, \"loss\": 2.1}}")
 
-# %% ../nbs/09_plots.ipynb #0470a37b
+# %% ../nbs/09_plots.ipynb #ebe906ca
 _PANELS = {  # title: {key: (name, colour, line style)}
     "Loss": {"loss": ("train", BLUE, "-"), "val_loss": ("validation", RED, "-")},
     "Accuracy": {"train_top1": ("train top-1", BLUE, "-"), "clip_top1": ("clip top-1", ORANGE, "-"), "video_top1": ("video top-1", RED, "-"),
@@ -421,7 +440,7 @@ def _clock(records: list) -> "str | None":
 def _series(records: list, key: str) -> np.ndarray:
     "Positions and values of a key, in the records that have it; shape (2, n)."
     x = _clock(records)
-    pairs = [(r[x] if x else i, r[key]) for i, r in enumerate(records) if isinstance(r.get(key), (int, float))]
+    pairs = [(r[x] if x else i, r[key]) for i, r in enumerate(records) if isinstance(r.get(key), Real)]
     return np.array(pairs, float).reshape(-1, 2).T
 
 # %% ../nbs/09_plots.ipynb #d1d06765
@@ -442,7 +461,7 @@ def _spread(
     for k, limit in zip(order[::-1], 1 - gap * np.arange(len(at))): at[k] = min(at[k], limit)
     return at
 
-# %% ../nbs/09_plots.ipynb #851a9c6c
+# %% ../nbs/09_plots.ipynb #e8bff290
 def _value(key: str, y: float) -> str:
     "A value as it is written beside its line."
     if not math.isfinite(y): return str(y)
@@ -457,19 +476,21 @@ def _draw_panel(ax, records: list, title: str, height: float):
         ok = np.isfinite(y)
         ax.plot(x[ok], y[ok], style, color=colour, lw=1.6, marker="o" if ok.sum() < 2 else None, ms=4, solid_capstyle="round")
     values = np.concatenate([line[5][np.isfinite(line[5])] for line in lines])
-    if title == "Learning rate" and len(values) and values.min() > 0 and values.max() >= 9.9 * values.min(): ax.set_yscale("log")
+    top = values.max(initial=0)
     if title in ("Accuracy", "Waiting for data"): ax.yaxis.set_major_formatter(PercentFormatter(1, 0)); ax.set_ylim(0, 1)
-    if title == "Clips per second" and len(values): ax.set_ylim(0, 1.15 * max(values.max(), 1e-9))
+    elif title == "Learning rate" and 0 < 9.9 * values.min(initial=top) <= top: ax.set_yscale("log")
+    elif title != "Loss" and top > 0: ax.set_ylim(0, 1.15 * top)
     _tidy(ax, height)
     ax.get_ylim()  # settles the limits
+    if np.ptp(x) == 0: ax.set_xlim(x[0] - 0.5, x[0] + 0.5)
     scale = ax.transData + ax.transAxes.inverted()
     ends = [y[np.isfinite(y)][-1] if np.isfinite(y).any() else np.nan for *_, y in lines]
     at = [min(max(scale.transform((0, e))[1], 0), 1) if np.isfinite(e) else 0.5 for e in ends]
     for (key, name, colour, _, _, y), where in zip(lines, _spread(at, 0.155 / height)):
-        _text(ax, 1.02, where, f"{name} {_value(key, y[-1])}", 8, {ORANGE: "#a86f00"}.get(colour, colour), va="center")
+        _text(ax, 1.02, where, f"{name} {_value(key, y[-1])}", 8, {ORANGE: _DARK_ORANGE}.get(colour, colour), va="center")
     _title(ax, title, note=_note(records, title))
 
-# %% ../nbs/09_plots.ipynb #76b4e5a6
+# %% ../nbs/09_plots.ipynb #b2adc3aa
 def _tidy(ax, height: float):
     "Only what is needed to read a curve in an axes of about so many inches."
     ax.set_facecolor("none")
@@ -478,19 +499,20 @@ def _tidy(ax, height: float):
     ax.tick_params(length=0, labelsize=8, labelcolor=FAINT, which="both")
     ax.grid(axis="y", color=LINE, lw=0.6)
     ax.set_axisbelow(True)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     if ax.get_yscale() == "linear": ax.yaxis.set_major_locator(MaxNLocator(4 if height > 1 else 2))
 
 def _note(records: list, title: str) -> str:
     "What a panel's heading adds: the best accuracy, the time spent, or that the loss is lost."
+    finite = lambda r, key: isinstance(r.get(key), Real) and math.isfinite(r[key])
     if title == "Loss":
-        lost = [r for r in records if isinstance(r.get("loss"), float) and not math.isfinite(r["loss"])]
-        return f"not finite since {'epoch ' + str(lost[0]['epoch']) if 'epoch' in lost[0] else 'a while'}" if lost else ""
+        lost = [r for r in records if isinstance(r.get("loss"), Real) and not finite(r, "loss")]
+        return "not finite" + (f" since epoch {lost[0]['epoch']}" if "epoch" in lost[0] else "") if lost else ""
     if title == "Accuracy":
-        key = next((k for k in ("video_top1", "clip_top1") if any(isinstance(r.get(k), (int, float)) for r in records)), None)
-        best = max((r for r in records if key and isinstance(r.get(key), (int, float))), key=lambda r: r[key], default=None)
+        key = next((k for k in ("video_top1", "clip_top1") if any(finite(r, k) for r in records)), None)
+        best = max((r for r in records if finite(r, key)), key=lambda r: r[key], default=None)
         return f"best {_PANELS[title][key][0]} {best[key]:.1%}" + (f", epoch {best['epoch']}" if "epoch" in best else "") if best else ""
-    seconds = sum(r["seconds"] for r in records if isinstance(r.get("seconds"), (int, float)))
+    seconds = sum(r["seconds"] for r in records if finite(r, "seconds"))
     if title != "Clips per second" or not seconds: return ""
     return f"{seconds / 3600:.1f} h in all" if seconds >= 5400 else f"{seconds / 60:.1f} min in all" if seconds >= 90 else f"{seconds:.0f} s in all"
 
@@ -540,7 +562,7 @@ def _check_confusion(confusion, classes) -> np.ndarray:
     if not (np.isfinite(m).all() and (m >= 0).all() and m.sum() > 0): raise VidclsError("a confusion matrix holds counts, at least one of them above 0; was anything evaluated?")
     return m
 
-# %% ../nbs/09_plots.ipynb #71721dbc
+# %% ../nbs/09_plots.ipynb #c5c06e24
 def plot_confusion(
     confusion, # (classes, classes) counts, rows are the truth, columns the predictions
     classes, # names of the classes
@@ -559,18 +581,25 @@ def plot_confusion(
     image = np.empty((n, n, 4))
     image[..., :3] = np.where(np.eye(n, dtype=bool)[..., None], matplotlib.colors.to_rgb(BLUE), matplotlib.colors.to_rgb(RED))
     image[..., 3] = np.sqrt(strength)
-    ax.imshow(image, interpolation="none" if n <= 100 else "antialiased")
+    ax.imshow(image, interpolation="none")
+    if n > 100: _dots(ax, image)
     if n <= 12: _cell_numbers(ax, m, share, strength, normalise)
     _confusion_axes(ax, names, labels)
     _title(ax, "Confusion", note=f"{np.trace(m) / m.sum():.1%} of {m.sum():,.0f} right")
-    if side: _list_pairs(side[0], ax, confused_pairs(m, range(n), 10), names)
+    if side: _list_pairs(side[0], ax, confused_pairs(m, range(n), 10), [_clean(c, 32) for c in classes])
     return fig
 
-# %% ../nbs/09_plots.ipynb #2e9918aa
+# %% ../nbs/09_plots.ipynb #cb29380d
 def _cell_numbers(ax, m, share, strength, normalise: bool):
     "Percent, or counts, in all cells that are not zero."
     for i, j in zip(*np.nonzero(m)):
         _text(ax, j, i, f"{share[i, j]:.0%}" if normalise else f"{m[i, j]:g}", 7.5, PAPER if strength[i, j] > 0.4 else INK, transform=ax.transData, ha="center", va="center_baseline")
+
+def _dots(ax, image: np.ndarray):
+    "The cells once more, none smaller than two pixels, the diagonal on top."
+    i, j = np.nonzero(image[..., 3])
+    order = np.argsort(i == j, kind="stable")
+    ax.scatter(j[order], i[order], 6, image[i[order], j[order]], "s", lw=0, rasterized=True)
 
 def _confusion_axes(ax, names: list, labels: bool):
     "Names, where there is room, and what rows and columns are."
@@ -596,18 +625,21 @@ def _list_pairs(ax, matrix, pairs: list, names: list):
         _text(ax, 1, y - 0.04, f"{count:g} of {count / share:.0f}", 7.5, FAINT, va="top", ha="right")
         if len(names) > 40: matrix.plot(int(j), int(i), "o", ms=7, mfc="none", mec=INK, mew=0.7)
 
-# %% ../nbs/09_plots.ipynb #a85fbb5d
+# %% ../nbs/09_plots.ipynb #35f34856
+_REPORT_COLOURS = {INK: "ink", FAINT: "faint", LINE: "line", BLUE: "blue", RED: "red", GREEN: "green", _DARK_ORANGE: "orange"}
+
 def _svg(fig: Plot, salt: str) -> str:
     "A figure as SVG to stand in a page, in the page's own font and colours."
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        svg = fig.bytes("svg", 100, transparent=True, metadata={"Date": None, "Creator": None}).decode()
-    for colour, name in ((INK, "ink"), (FAINT, "faint"), (LINE, "line")): svg = svg.replace(colour, f"var(--{name})")
-    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg[svg.index("<svg"):], count=1)
+        svg = fig.bytes("svg", 200, transparent=True, metadata={"Date": None, "Creator": None}).decode()
+    for colour, name in _REPORT_COLOURS.items(): svg = svg.replace(colour, f"var(--{name})")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.S)
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
 
-# %% ../nbs/09_plots.ipynb #7e23f95e
+# %% ../nbs/09_plots.ipynb #3af9d514
 _REPORT_STYLE = """<style>
-:root { --ink: #24292f; --faint: #6e7781; --line: #d8dee4; --paper: #ffffff }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9aa4af; --line: #3a424c; --paper: #14181d } }
+:root { --ink: #24292f; --faint: #6e7781; --line: #d8dee4; --paper: #ffffff; --blue: #0072b2; --red: #cf3f22; --green: #008f68; --orange: #a86f00 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9aa4af; --line: #3a424c; --paper: #14181d; --blue: #4da3dc; --red: #f0735a; --green: #2fb890; --orange: #e69f00 } }
 body { max-width: 1080px; margin: 0 auto; padding: 28px 24px 60px; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper) }
 h1 { font-size: 25px; margin: 0 0 20px } h2 { font-size: 18px; margin: 44px 0 10px } p { margin: 6px 0 } .faint { color: var(--faint) }
 .numbers { display: flex; flex-wrap: wrap; gap: 8px 44px } .numbers b { display: block; font-size: 34px; line-height: 1.15; font-weight: 600 }
@@ -616,21 +648,24 @@ dt, dd { margin: 0 } dd { color: var(--ink); overflow-wrap: anywhere }
 svg { width: 100%; height: auto } svg text { font-family: system-ui, sans-serif !important }
 </style>"""
 
-# %% ../nbs/09_plots.ipynb #b093f3b8
+# %% ../nbs/09_plots.ipynb #a1119562
 _HEADLINES = {"video_top1": "video top-1", "video_top5": "video top-5", "clip_top1": "clip top-1", "clip_top5": "clip top-5"}
 
 def _headline(summary: dict) -> str:
     "Big numbers, the protocol they were measured by, and everything else as a table."
-    big = "".join(f"<div><b>{summary[k]:.1%}</b><span>{name}</span></div>" for k, name in _HEADLINES.items() if isinstance(summary.get(k), (int, float)))
+    big = "".join(f"<div><b>{summary[k]:.1%}</b><span>{name}</span></div>" for k, name in _HEADLINES.items() if isinstance(summary.get(k), Real))
     protocol = summary.get("protocol", "protocol not stated: these numbers can't be compared with others" if big else "")
     rest = [(k, v) for k, v in summary.items() if k not in _HEADLINES and k not in ("title", "protocol") and v is not None]
     facts = "".join(f"<dt>{escape(_clean(k).replace('_', ' '))}</dt><dd>{escape(_clean(f'{v:.4g}' if isinstance(v, float) else v))}</dd>" for k, v in rest)
     return f'<div class="numbers">{big}</div><p class="faint">{escape(_clean(protocol))}</p>' + (f"<dl>{facts}</dl>" if facts else "")
 
-# %% ../nbs/09_plots.ipynb #05cd9a6d
+# %% ../nbs/09_plots.ipynb #61d96e0e
+_SAID = {"Most wrong": "Surest of a wrong class first. ✓ marks the truth, ✗ a first place that is wrong.",
+         "Right": "Least sure first.", "Without a label": "What the network takes them for."}
+
 def _margin(sample: dict) -> float:
     "Probability of the truth less that of the likeliest other class: below 0 for a wrong prediction."
-    p = np.asarray(sample["probs"], float)
+    p = sample["probs"]
     return float(p[sample["label"]] - np.delete(p, sample["label"]).max(initial=0))
 
 def _sections(samples: list, most: int) -> dict: # heading: samples
@@ -639,18 +674,19 @@ def _sections(samples: list, most: int) -> dict: # heading: samples
     right = [s for s in known if int(np.argmax(s["probs"])) == s["label"]]
     wrong = [s for s in known if int(np.argmax(s["probs"])) != s["label"]]
     unknown = [s for s in samples if s.get("label") is None]
-    return {head: part[:most] for head, part in (("Most wrong", wrong), ("Right, the least sure first", right), ("Without a label", unknown)) if part}
+    return {head: part[:most] for head, part in (("Most wrong", wrong), ("Right", right), ("Without a label", unknown)) if part}
 
-# %% ../nbs/09_plots.ipynb #c7303e98
-def _clips_html(samples: list, classes, most: int, size: int = 150) -> str:
+# %% ../nbs/09_plots.ipynb #c076fbd7
+def _clips_html(samples: list, classes, most: int, size: int = 180) -> str:
     "Playing clips with their predictions, by section."
     out = []
+    samples = [{**s, "probs": _check_probs(s["probs"], classes)[0], "label": _check_label(s.get("label"), classes)} for s in samples]
     for head, part in _sections(samples, most).items():
         cards = []
         for s in part:
-            clip, guesses = to_frames(s["clip"]), _guesses(_check_probs(s["probs"], classes)[0], s.get("label"), classes, 3)
+            clip, guesses = to_frames(s["clip"]), _guesses(s["probs"], s["label"], classes, 3)
             cards.append(_prediction_card(_film(clip, s.get("frame_rate", 15), size), clip.shape, guesses, s.get("name"), size))
-        out.append(f'<h2>{head}</h2>\n<div class="vidcls-clips">{"".join(cards)}</div>')
+        out.append(f'<h2>{head}</h2>\n<p class="faint">{_SAID[head]}</p>\n<div class="vidcls-clips">{"".join(cards)}</div>')
     return STYLE + "\n".join(out) if out else ""
 
 # %% ../nbs/09_plots.ipynb #6b57d75d

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Size', 'HARMLESS', 'TrainConfig', 'check_config', 'lr_factor', 'base_lr', 'choose_precision', 'Meter', 'train_epoch',
-           'describe', 'check_same_run', 'fit', 'evaluate_run', 'settings_of', 'tidy_args', 'parse_config', 'main',
-           'evaluate_only', 'guarded']
+           'describe', 'check_same_run', 'fit', 'evaluate_run', 'settings_of', 'tidy_args', 'parse_config',
+           'run_config', 'evaluate_only', 'guarded']
 
 # %% ../nbs/11_train.ipynb #8906339d
 import os
@@ -42,7 +42,7 @@ from .models import create_model, model_card, num_params
 from .plots import write_report
 from .transforms import ClipTransform, check_crop
 
-# %% ../nbs/11_train.ipynb #de9e0e3c
+# %% ../nbs/11_train.ipynb #8add2f85
 Size = tuple[int, int]
 _alias = lambda *names: tyro.conf.arg(aliases=names)
 
@@ -56,6 +56,7 @@ class TrainConfig:
     clip_len: int = 16 # frames in a clip
     frame_rate: Optional[float] = 15 # frames per second of a clip; None: each video's own
     clips_per_video: int = 5 # clips taken from each video: at random starts in each epoch, evenly spread in evaluation
+    val_clips_per_video: Optional[int] = None # clips taken from each video in evaluation; none: as in training
     short: Literal["repeat_last", "loop", "drop"] = "repeat_last" # what happens to videos shorter than a clip
     train_resize_size: Size = (128, 171) # height and width to which the decoder resizes, training
     train_crop_size: Size = (112, 112) # height and width of the random crop
@@ -91,7 +92,7 @@ class TrainConfig:
     kinetics_version: Optional[Literal["400", "600", "700"]] = None # checks the number of classes
     print_freq: int = 10 # iterations between lines of progress where there is no terminal
 
-# %% ../nbs/11_train.ipynb #4ec79e13
+# %% ../nbs/11_train.ipynb #07a16c74
 def check_config(
     c: TrainConfig, # settings
 ):
@@ -103,6 +104,7 @@ def check_config(
     for name in ("lr_warmup_epochs", "start_epoch", "weight_decay", "lr_gamma"): need(getattr(c, name) >= 0, name, "it must not be negative")
     for name in ("hflip", "max_broken", "lr_warmup_decay"): need(0 <= getattr(c, name) <= 1, name, "it must lie between 0 and 1")
     for name in ("momentum", "label_smoothing"): need(0 <= getattr(c, name) < 1, name, "it must be at least 0 and less than 1")
+    need(c.val_clips_per_video is None or c.val_clips_per_video >= 1, "val_clips_per_video", "it must be at least 1")
     need(c.lr is None or c.lr > 0, "lr", "it must be positive")
     need(c.workers is None or c.workers >= 0, "workers", "use 0 to decode in the training process, or more")
     need(not c.nesterov or c.momentum > 0, "nesterov", "it needs a momentum")
@@ -329,7 +331,7 @@ def fit(
     evaluate_run(run, c, index=val, accelerator=accelerator)
     return run
 
-# %% ../nbs/11_train.ipynb #6bda33c4
+# %% ../nbs/11_train.ipynb #3a93af4f
 def _data(c: TrainConfig, accelerator) -> tuple: # (train, val, problems)
     "Both splits; the first process reads them before the others, so that these find what it kept."
     with accelerator.main_process_first():
@@ -343,16 +345,16 @@ def _data(c: TrainConfig, accelerator) -> tuple: # (train, val, problems)
 
 def _loaders(c: TrainConfig, train, val, accelerator) -> tuple: # (plan, loader, val_loader)
     "The plan of training, and loaders for both splits."
-    cut = dict(clip_len=c.clip_len, frame_rate=c.frame_rate, clips_per_video=c.clips_per_video, short=c.short, seed=c.seed)
+    cut, views = dict(clip_len=c.clip_len, frame_rate=c.frame_rate, short=c.short, seed=c.seed), c.val_clips_per_video or c.clips_per_video
     place = dict(rank=accelerator.process_index, world_size=accelerator.num_processes)
     workers = _workers(c, accelerator)
     how = dict(workers=workers, pin_memory=accelerator.device.type == "cuda")
     if train is None: plan = loader = None
     else:
-        clips = TrainClips(train, size=c.train_resize_size, **cut)
+        clips = TrainClips(train, size=c.train_resize_size, clips_per_video=c.clips_per_video, **cut)
         plan = TrainPlan(len(clips), c.batch_size, seed=c.seed, **place)
         loader = make_loader(clips, plan, **how)
-    return plan, loader, make_loader(EvalClips(val, size=c.val_resize_size, **cut), EvalPlan(len(val), c.batch_size // c.clips_per_video, **place), **how)
+    return plan, loader, make_loader(EvalClips(val, size=c.val_resize_size, clips_per_video=views, **cut), EvalPlan(len(val), c.batch_size // views, **place), **how)
 
 def _workers(c: TrainConfig, accelerator) -> int:
     "Loader processes: what was asked for, or this process's share of the cores."
@@ -391,7 +393,7 @@ def _check_broken(broken: dict, train: VideoIndex, limit: float):
     alive = {train.targets[i] for i in range(len(train)) if train.key(i) not in broken}
     if len(alive) < len(set(train.targets)): raise VidclsError(f"all videos of a class do not decode, for example {path}: {why}; mend them, or go on with --max-broken 1")
 
-# %% ../nbs/11_train.ipynb #a6660005
+# %% ../nbs/11_train.ipynb #a321d9d1
 def evaluate_run(
     run, # a `Run`, or its folder
     c: "TrainConfig | None" = None, # settings; None: those of the run
@@ -399,6 +401,7 @@ def evaluate_run(
     index: "VideoIndex | None" = None, # videos; None: the validation split of the run's data
     checkpoint: str = "best", # "best" or "last"
     accelerator: "Accelerator | None" = None, # None: made from the settings
+    quiet: bool = False, # print nothing
 ) -> Evaluation:
     "Evaluate a run, write `metrics.json` and the report into its folder. Raises `VidclsError`."
     run = run if isinstance(run, Run) else Run(run)
@@ -412,19 +415,23 @@ def evaluate_run(
     result = evaluate(model, loader, _transforms(c)[1], accelerator=accelerator, progress=accelerator.is_main_process)
     if accelerator.is_main_process:
         used = run.load(checkpoint if run.has(checkpoint) else "last").state
-        metrics = result.metrics() | dict(epoch=used["epoch"], per_class=result.per_class(), failed=result.failed)
+        metrics = result.metrics() | dict(checkpoint=checkpoint, epoch=used["epoch"], per_class=result.per_class(), failed=result.failed)
         write_whole(run.folder / "metrics.json", to_json(metrics))
         how = protocol_line(result.protocol, metrics["videos"])
         report = write_report(run.folder / "report", records=run.records(), confusion=result.confusion(), classes=list(result.classes), samples=_samples(result, loader.dataset),
                               summary=dict(title=f"{c.model} on {Path(c.data_path).name}", epoch=used["epoch"]) | {k: metrics[k] for k in ('video_top1', 'video_top5', 'clip_top1', 'clip_top5', 'failed_videos')} | dict(protocol=how))
-        run.say(f"epoch {used['epoch']}, {how}:")
-        run.say("  ".join(f"{level} top-{k} {metrics[f'{level}_top{k}']:.1%}" for level in ("video", "clip") for k in (1, 5)))
-        for path, why in result.failed[:5]: run.say(f"failed, counted as wrong: {path}: {why}")
-        run.say(f"look at {report}")
+        if not quiet: _last_words(run, metrics, how, report)
     accelerator.wait_for_everyone()
     return result
 
-# %% ../nbs/11_train.ipynb #469637ac
+# %% ../nbs/11_train.ipynb #e47741dc
+def _last_words(run: Run, metrics: dict, how: str, report):
+    "What an evaluation has found, and where to look."
+    run.say(f"epoch {metrics['epoch']}, {how}:")
+    run.say("  ".join(f"{level} top-{k} {metrics[f'{level}_top{k}']:.1%}" for level in ("video", "clip") for k in (1, 5)))
+    for path, why in metrics["failed"][:5]: run.say(f"failed, counted as wrong: {path}: {why}")
+    run.say(f"look at {report}")
+
 def settings_of(
     run, # a `Run`, or its folder
 ) -> TrainConfig:
@@ -459,13 +466,11 @@ def parse_config(
     "Settings from a command line; prints what is wrong and exits with 2 where it can't be read."
     return tyro.cli(TrainConfig, prog=prog, description="Train a video classifier.", args=tidy_args(sys.argv[1:] if args is None else args), config=(tyro.conf.FlagCreatePairsOff,))
 
-# %% ../nbs/11_train.ipynb #1d20f9e4
-def main(
-    args: "Sequence[str] | None" = None, # words of the command line; None: of this process
-    prog: str = "vidcls train", # how the program is called in its help
+# %% ../nbs/11_train.ipynb #51666312
+def run_config(
+    c: TrainConfig, # settings
 ):
     "`vidcls train`: train, or with --test-only evaluate."
-    c = parse_config(args, prog)
     evaluate_only(c) if c.test_only else fit(c)
 
 def evaluate_only(
@@ -493,5 +498,5 @@ def guarded(
     except KeyboardInterrupt: print("vidcls: interrupted; the same command goes on from the last checkpoint", file=sys.stderr); return 130
     return 0
 
-# %% ../nbs/11_train.ipynb #a6338842
-if __name__ == "__main__" and Path(sys.argv[0]).name == "train.py": sys.exit(guarded(main, None, "python -m vidcls.train"))
+# %% ../nbs/11_train.ipynb #b41f0dea
+if __name__ == "__main__" and Path(sys.argv[0]).name == "train.py": sys.exit(guarded(lambda: run_config(parse_config(prog="python -m vidcls.train"))))
