@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/14_all.ipynb #0a7ee4a3
+# %% ../nbs/14_all.ipynb #bb09b4a1
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -27,3 +27,5 @@ from .checkpoint import *
 from .plots import *
 from .train import *
 from .predict import *
+
+__all__ = [name for name in globals() if not name.startswith("_")]  # nbdev lists only what a notebook defines itself, and this one defines nothing

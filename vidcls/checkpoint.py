@@ -54,7 +54,7 @@ class Checkpoint:
     training: dict # optimiser and whatever else is needed to go on
     state: dict # epoch, step, metrics
 
-# %% ../nbs/08_checkpoint.ipynb #50952ad5
+# %% ../nbs/08_checkpoint.ipynb #27a50a29
 class Run:
     "A run folder."
     def __init__(self,
@@ -97,11 +97,10 @@ class Run:
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
     def forget(self,
-        epoch: int, # the first epoch that is not yet in a checkpoint
+        done: int, # epochs that the last checkpoint holds
     ):
-        "Drop records of epochs that a killed run had logged, but will do again."
-        kept = [r for r in self.records() if r["epoch"] < epoch]
-        write_whole(self.folder / "metrics.jsonl", "".join(to_json(r) + "\n" for r in kept))
+        "Drop records of later epochs, which a killed run had logged, but will do again."
+        write_whole(self.folder / "metrics.jsonl", "".join(to_json(r) + "\n" for r in self.records() if r["epoch"] <= done))
 
     def say(self,
         text: str, # a line for people
@@ -144,6 +143,16 @@ class Run:
         "Put the old checkpoint back if a save was interrupted between its two renames."
         target, old = self.folder / name, self.folder / f".{name}.old"
         if old.exists() and not target.exists(): os.replace(old, target)
+
+    def adopt(self,
+        other: "Run", # the run that goes on here
+    ):
+        "Take over the records and the best checkpoint of a run in another folder."
+        if other.folder.resolve() == self.folder.resolve(): return
+        for name in ("metrics.jsonl", "problems.csv"):
+            if (other.folder / name).exists(): shutil.copy(other.folder / name, self.folder / name)
+        self.drop("best")
+        if other.has("best"): shutil.copytree(other.folder / "best", self.folder / "best")
 
     def drop(self,
         name: str, # "last" or "best"

@@ -127,7 +127,7 @@ def _strip(ax, clip: np.ndarray, max_frames: int, frame_rate, start: float):
     ax.set_axis_off()
     return film.shape[0] / film.shape[1]
 
-# %% ../nbs/09_plots.ipynb #b74be5d9
+# %% ../nbs/09_plots.ipynb #58ac655f
 def show_clip(
     clip, # uint8 (T, H, W, C), or float (C, T, H, W), see `to_frames`
     *,
@@ -149,7 +149,7 @@ def show_clip(
         ax = fig.add_subplot()
     else: fig = None
     _strip(ax, clip, n, frame_rate, start)
-    if title: _title(ax, title)
+    if title: _title(ax, _clean(title, 90 if fig is None else max(8, int(10 * width))))
     return fig
 
 # %% ../nbs/09_plots.ipynb #b9fd34f3
@@ -286,7 +286,7 @@ def _check_label(label, classes) -> "int | None":
         raise VidclsError(f"label {label} has no name among {len(classes)} classes; give labels from 0 to {len(classes) - 1}")
     return label if label is None else int(label)
 
-# %% ../nbs/09_plots.ipynb #25e8d047
+# %% ../nbs/09_plots.ipynb #e79194b3
 def show_batch(
     frames, # a batch, uint8 (B, T, H, W, C) or float (B, C, T, H, W), or a list of clips
     labels=None, # for each clip its class's number, or its name, or (B, classes) shares
@@ -307,7 +307,7 @@ def show_batch(
     columns, n, (h, w) = min(2, len(clips)), min(max_frames, max(map(len, clips))), clips[0].shape[1:3]
     rows = -(-len(clips) // columns)
     fig = Plot(9, rows * (9 / columns * h / (n * w * 1.04) + 0.24))
-    for ax, clip, text in zip(fig.subplots(rows, columns, squeeze=False).flat, clips, texts): _strip(ax, clip, n, None, 0); _title(ax, text, pad=3)
+    for ax, clip, text in zip(fig.subplots(rows, columns, squeeze=False).flat, clips, texts): _strip(ax, clip, n, None, 0); _title(ax, _clean(text, 90 // columns), pad=3)
     for ax in fig.axes[len(clips):]: ax.set_axis_off()
     return fig
 
@@ -589,7 +589,7 @@ def plot_confusion(
     if side: _list_pairs(side[0], ax, confused_pairs(m, range(n), 10), [_clean(c, 32) for c in classes])
     return fig
 
-# %% ../nbs/09_plots.ipynb #cb29380d
+# %% ../nbs/09_plots.ipynb #4eed2c61
 def _cell_numbers(ax, m, share, strength, normalise: bool):
     "Percent, or counts, in all cells that are not zero."
     for i, j in zip(*np.nonzero(m)):
@@ -599,7 +599,7 @@ def _dots(ax, image: np.ndarray):
     "The cells once more, none smaller than two pixels, the diagonal on top."
     i, j = np.nonzero(image[..., 3])
     order = np.argsort(i == j, kind="stable")
-    ax.scatter(j[order], i[order], 6, image[i[order], j[order]], "s", lw=0, rasterized=True)
+    ax.scatter(j[order], i[order], 6, image[i[order], j[order]], marker="s", lw=0, rasterized=True)
 
 def _confusion_axes(ax, names: list, labels: bool):
     "Names, where there is room, and what rows and columns are."

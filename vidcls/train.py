@@ -7,7 +7,7 @@ __all__ = ['Size', 'HARMLESS', 'TrainConfig', 'check_config', 'lr_factor', 'base
            'describe', 'check_same_run', 'fit', 'evaluate_run', 'settings_of', 'tidy_args', 'parse_config',
            'run_config', 'evaluate_only', 'guarded']
 
-# %% ../nbs/11_train.ipynb #8906339d
+# %% ../nbs/11_train.ipynb #94f906aa
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import tyro
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import nn
 from torch.nn import functional as F
@@ -42,7 +43,7 @@ from .models import create_model, model_card, num_params
 from .plots import write_report
 from .transforms import ClipTransform, check_crop
 
-# %% ../nbs/11_train.ipynb #8add2f85
+# %% ../nbs/11_train.ipynb #6dae8ddf
 Size = tuple[int, int]
 _alias = lambda *names: tyro.conf.arg(aliases=names)
 
@@ -90,7 +91,7 @@ class TrainConfig:
     test_only: bool = False # evaluate, do not train
     use_deterministic_algorithms: bool = False # refuse operations that do not repeat bit for bit
     kinetics_version: Optional[Literal["400", "600", "700"]] = None # checks the number of classes
-    print_freq: int = 10 # iterations between lines of progress where there is no terminal
+    print_freq: int = 10 # iterations between lines of progress where there is no terminal; at most one in 10 s
 
 # %% ../nbs/11_train.ipynb #07a16c74
 def check_config(
@@ -145,11 +146,13 @@ def choose_precision(
     units = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16" if units.get("amx_bf16") or units.get("avx512_bf16") else "no"
 
-# %% ../nbs/11_train.ipynb #36260bfc
+# %% ../nbs/11_train.ipynb #7efd9f40
 def _accelerator(c: TrainConfig) -> Accelerator:
     "Processes, devices and precision, as settings and launcher say. Raises `VidclsError` for a device that is not there."
     if c.device == "cuda" and not torch.cuda.is_available(): raise VidclsError("--device cuda: no CUDA device is available here; use --device cpu or auto")
     if c.device == "mps" and not torch.backends.mps.is_available(): raise VidclsError("--device mps: there is none here; use --device cpu or auto")
+    # Accelerate keeps its first choice of device and precision for the life of a process; a notebook may want another one in the next cell.
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1: AcceleratorState._reset_state(reset_partial_state=True)
     device = accelerate.PartialState(cpu=c.device == "cpu").device
     return Accelerator(cpu=c.device == "cpu", mixed_precision=choose_precision(c.amp, device), step_scheduler_with_optimizer=False)
 
@@ -175,7 +178,7 @@ class Meter:
         loss, hits, n = accelerator.reduce(self.sums.float() if self.sums.device.type == "mps" else self.sums).tolist()
         return dict(loss=loss / n if n else math.nan, train_top1=hits / n if n else math.nan, clips=int(n))
 
-# %% ../nbs/11_train.ipynb #6dcfdf12
+# %% ../nbs/11_train.ipynb #943d7d30
 def train_epoch(
     model: nn.Module, # prepared by Accelerate
     optimizer: torch.optim.Optimizer, # prepared by Accelerate
@@ -190,7 +193,8 @@ def train_epoch(
     "Train on every batch of a loader once."
     model.train()
     meter, failed, device, lr = Meter(accelerator.device), [], accelerator.device, base_lr(c, accelerator.num_processes)
-    nominal, counted, waited, began = c.batch_size * c.accumulate, torch.zeros((), device=device), 0., time.perf_counter()
+    nominal, counted, waited = c.batch_size * c.accumulate, torch.zeros((), device=device), 0.
+    began = told = time.perf_counter()
     bar = tqdm(total=len(loader), desc=f"epoch {loader.batch_sampler.epoch + 1}/{c.epochs}", unit="clip", unit_scale=c.batch_size * accelerator.num_processes, leave=False,
                disable=not (accelerator.is_main_process and show_bars()))
     batches = iter(loader)
@@ -215,8 +219,11 @@ def train_epoch(
             optimizer.zero_grad()
             step, counted = step + 1, torch.zeros((), device=device)
         bar.update()
-        if bar.disable and accelerator.is_main_process and (i + 1) % c.print_freq == 0:
-            print(f"epoch {loader.batch_sampler.epoch + 1}/{c.epochs}  {i + 1}/{len(loader)}  {(i + 1) * c.batch_size * accelerator.num_processes / (time.perf_counter() - began):.1f} clips/s  waiting for data {waited / (time.perf_counter() - began):.0%}", flush=True)
+        now = time.perf_counter()
+        if bar.disable and accelerator.is_main_process and (i + 1) % c.print_freq == 0 and now - told > 10:
+            told, rate = now, (i + 1) / (now - began)
+            print(f"epoch {loader.batch_sampler.epoch + 1}/{c.epochs}  step {i + 1}/{len(loader)}  {rate * c.batch_size * accelerator.num_processes:.1f} clips/s  "
+                  f"{(len(loader) - i - 1) / rate:.0f} s left  waiting for data {waited / (now - began):.0%}", flush=True)
     bar.close()
     record = meter.read(accelerator)
     seconds = time.perf_counter() - began
@@ -268,7 +275,7 @@ def check_same_run(
     differ = [f"{k} was {there['settings'].get(k)}, now {plain(v)}" for k, v in here["settings"].items() if k not in HARMLESS and there["settings"].get(k) != plain(v)]
     if differ: raise VidclsError(f"{folder} holds a run with other settings ({'; '.join(differ[:4])}); choose another --output-dir, --overwrite it, or use its settings")
 
-# %% ../nbs/11_train.ipynb #4fb24ce4
+# %% ../nbs/11_train.ipynb #796ce4a8
 def fit(
     c: TrainConfig, # settings
 ) -> Run: # the run folder
@@ -290,7 +297,7 @@ def fit(
     elif c.resume: check_same_run(source.config, config, c.resume)
     resumed = source.load() if source.has() and not (c.overwrite and not c.resume) else None
     accelerator.wait_for_everyone()
-    if main: _prepare_folder(run, config, problems, fresh=resumed is None)
+    if main: _prepare_folder(run, config, problems, source, resumed)
 
     model = create_model(c.model, num_classes=len(train.classes), weights=c.weights)
     if resumed: fit_state(model, resumed.model, f"checkpoint of {source.folder}")
@@ -315,7 +322,7 @@ def fit(
         broken |= {train.key(v): why.split(": ", 1)[-1] for v, why in (gather_object(failed) if accelerator.num_processes > 1 else failed)}
         if not math.isfinite(record["loss"]): raise VidclsError(f"the loss of epoch {epoch + 1} is {record['loss']}: the training has diverged; try a smaller --lr or a longer warm-up. The checkpoint before it is in {run.folder}")
         result = evaluate(model, val_loader, val_transform, accelerator=accelerator, progress=main)
-        record = dict(epoch=epoch, step=step) | record | {k: v for k, v in result.metrics().items() if k != "protocol"} | dict(failed_clips=len(failed))
+        record = dict(epoch=epoch + 1, step=step) | record | {k: v for k, v in result.metrics().items() if k != "protocol"} | dict(failed_clips=len(failed))
         best, better = max(best, record["video_top1"]), record["video_top1"] > best
         if main:
             run.log(record)
@@ -331,7 +338,7 @@ def fit(
     evaluate_run(run, c, index=val, accelerator=accelerator)
     return run
 
-# %% ../nbs/11_train.ipynb #3a93af4f
+# %% ../nbs/11_train.ipynb #de87387b
 def _data(c: TrainConfig, accelerator) -> tuple: # (train, val, problems)
     "Both splits; the first process reads them before the others, so that these find what it kept."
     with accelerator.main_process_first():
@@ -366,10 +373,13 @@ def _transforms(c: TrainConfig) -> tuple: # (for training, for evaluation)
     card = model_card(c.model)
     return ClipTransform(tuple(c.train_crop_size), card.mean, card.std, train=True, hflip=c.hflip), ClipTransform(tuple(c.val_crop_size), card.mean, card.std)
 
-def _prepare_folder(run: Run, config: dict, problems: list, fresh: bool):
-    "Make the run folder, cleared of what a run before has left where that was allowed."
+def _prepare_folder(run: Run, config: dict, problems: list, source: Run, resumed: "Checkpoint | None"):
+    "Make the run folder: cleared of what a run before has left where that was allowed, or ready to go on."
     run.create(config)
-    if fresh:
+    if resumed:
+        run.adopt(source)
+        run.forget(resumed.state["epoch"])
+    else:
         for name in ("metrics.jsonl", "metrics.json", "problems.csv", "log.txt"): (run.folder / name).unlink(missing_ok=True)
         for name in ("last", "best"): run.drop(name)
     run.note_problems(problems)
@@ -382,7 +392,7 @@ def _announce(say, c, model, train, val, problems, accelerator, steps_per_epoch,
         + ("" if c.lr is not None else ", scaled from 0.64 for 1536 clips; set --lr to choose it"))
     precision = {"no": "float32", "bf16": "bf16 mixed precision", "fp16": "fp16 mixed precision"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     say(f"device {accelerator.device}, {precision}" + (" (--amp: this CPU has no bf16 units, float32 is faster)" if c.amp and accelerator.mixed_precision == "no" else ""))
-    if problems: say(f"{len(problems)} broken videos are left out; see problems.csv")
+    if problems: say(f"left out as broken: {len(problems)} (see problems.csv)")
     if resumed: say(f"resumed after epoch {first}" if first < c.epochs else f"all {c.epochs} epochs are done; evaluating")
 
 def _check_broken(broken: dict, train: VideoIndex, limit: float):

@@ -1,0 +1,292 @@
+"What training promises: the recipe's commands run, bad input is one sentence, nothing is lost, a run goes on where it stopped."
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import real
+
+from vidcls.checkpoint import Run, load_model
+from vidcls.cli import DEMO, main
+from vidcls.toy import write_moving_shapes
+from vidcls.train import TrainConfig, evaluate_run, fit, parse_config
+
+SMALL = replace(DEMO, epochs=2, batch_size=8, workers=0, lr=0.02, lr_warmup_epochs=0, lr_milestones=())
+FLAGS = ["--model", "r2plus1d_10", "--clip-len", "8", "--frame-rate", "8", "--clips-per-video", "1", "--train-resize-size", "36", "36", "--train-crop-size", "32", "32", "--val-resize-size", "36", "36",
+         "--val-crop-size", "32", "32", "--hflip", "0", "-b", "8", "--epochs", "2", "--lr", "0.02", "--lr-warmup-epochs", "0", "--lr-milestones", "9", "-j", "0"]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    return write_moving_shapes(tmp_path_factory.mktemp("train") / "shapes", num_train=6, num_val=2, classes=("left", "right", "up", "down"), progress=False)
+
+
+@pytest.fixture
+def copy(shapes, tmp_path): return Path(shutil.copytree(shapes, tmp_path / "shapes"))
+
+
+def run_cli(capsys, *args):
+    "Exit code and stderr of `vidcls …`, in this process."
+    with pytest.raises(SystemExit) as e: main([str(a) for a in args])
+    return e.value.code, capsys.readouterr().err
+
+
+RECIPE = [  # the reference README, with train.py replaced
+    '--data-path=/data/kinectics400 --kinetics-version=400 --lr 0.08 --cache-dataset --sync-bn --amp',
+    '--data-path=/data/kinectics400 --kinetics-version=400 --batch-size=8 --cache-dataset',
+    '--data-path x --clip_len 16 --frame-rate 15 --clips_per_video 5 --batch-size 24 --epochs 45 --lr 0.64 --lr-warmup-epochs 10 --lr-milestones 20, 30, 40 --lr-gamma 0.1 '
+    '--train-resize-size 128 171 --train-crop-size 112 112 --val-resize-size 128 171 --val-crop-size 112 112',
+    '--data-path x --batch-size=12 --lr 0.2 --clip-len 64 --clips-per-video 5 --sync-bn --train-resize-size 256 256 --train-crop-size 224 224 --val-resize-size 256 256 --val-crop-size 224 224',
+    '--data-path x --batch-size=16 --test-only --clip-len 128 --clips-per-video 1',
+    '--data-path x --kinetics-version 700 --workers 10 --momentum 0.9 --weight-decay 1e-4 --lr-warmup-method linear --lr-warmup-decay 0.001 --print-freq 10 --output-dir . --resume r --start-epoch 0 '
+    '--use-deterministic-algorithms --weights w.safetensors --model r3d_18 --device cuda',
+]
+
+
+@pytest.mark.parametrize("line", RECIPE)
+def test_the_recipes_commands_are_understood(line):
+    c = parse_config(line.split())
+    assert c.data_path and isinstance(c.clip_len, int)
+    if "20, 30, 40" in line: assert c.lr_milestones == (20, 30, 40) and replace(c, data_path="", lr=None) == TrainConfig()  # the recipe is the default
+
+
+def test_without_lr_it_is_scaled_and_said(shapes, tmp_path, capsys):
+    fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), lr=None, epochs=1))
+    assert "0.003333, scaled from 0.64" in capsys.readouterr().out
+
+
+BAD = {
+    "no data": (["--data-path", "nowhere"], "there is no data at nowhere: expected DIR/train/CLASS/*.mp4"),
+    "empty data": (["--data-path", "."], "no videos in .: expected DIR/train/CLASS/*.mp4"),
+    "clip of nothing": (["--data-path", "DATA", "--clip-len", "0"], "--clip-len 0 is not possible"),
+    "unknown model": (["--data-path", "DATA", "--model", "r2plus1d_81"], "r2plus1d_18"),
+    "crop too large": (["--data-path", "DATA", "--train-crop-size", "200", "32"], "a crop of 200x32 does not fit into frames of 36x36"),
+    "output is a file": (["--data-path", "DATA", "--output-dir", "FILE/run"], "can't write to the output folder"),
+    "weights missing": (["--data-path", "DATA", "--weights", "none.safetensors"], "cannot be read as a safetensors file"),
+    "nothing to resume": (["--data-path", "DATA", "--resume", "none"], "no checkpoint there"),
+    "nothing to test": (["--data-path", "DATA", "--test-only", "--output-dir", "none"], "is not a run folder"),
+    "no such device": (["--data-path", "DATA", "--device", "mps"], "--device mps"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence(case, shapes, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    args, sentence = BAD[case]
+    code, err = run_cli(capsys, "train", *FLAGS, *[str(shapes) if a == "DATA" else a for a in args], *([] if "--output-dir" in args else ["--output-dir", "out"]))
+    assert code == 2 and sentence in err and "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.startswith("vidcls: ")]) == 1
+
+
+def test_bad_flags_exit_with_2(capsys):
+    for args in (["train", "--clip-length", "3"], ["train", "--lr", "fast"], ["train", "--train-crop-size", "112"], ["fly"]):
+        code, err = run_cli(capsys, *args)
+        assert code == 2
+
+
+def test_class_only_in_val(copy, tmp_path, capsys):
+    shutil.move(copy / "train/up", tmp_path / "up")
+    code, err = run_cli(capsys, "train", "--data-path", copy, "--output-dir", tmp_path / "r", *FLAGS)
+    assert code == 2 and "'up', which the 3 training classes lack: down, left, right" in err
+
+
+def test_few_broken_videos_are_left_out_and_listed(copy, tmp_path, capsys):
+    (copy / "train/left/broken.mp4").write_bytes(b"no video")
+    run = fit(replace(SMALL, data_path=str(copy), output_dir=str(tmp_path / "r")))
+    assert 'train/left/broken.mp4,"this is not a video file' in (run.folder / "problems.csv").read_text()
+    assert len(run.records()) == 2 and "left out as broken: 1 (see problems.csv)" in capsys.readouterr().out
+
+
+def test_many_broken_videos_stop_the_run(copy, tmp_path, capsys):
+    for k in range(3): (copy / f"train/left/broken{k}.mp4").write_bytes(b"no video")
+    args = ["train", "--data-path", copy, "--output-dir", tmp_path / "r", *FLAGS]
+    code, err = run_cli(capsys, *args)
+    assert code == 2 and "3 of 27 videos are broken, more than 5%" in err
+    assert run_cli(capsys, *args, "--max-broken", "0.2")[0] == 0
+
+
+def test_a_lost_class_stops_the_run(copy, tmp_path, capsys):
+    for f in (copy / "train/left").iterdir(): f.write_bytes(b"")
+    code, err = run_cli(capsys, "train", "--data-path", copy, "--output-dir", tmp_path / "r", *FLAGS, "--max-broken", "0.9")
+    assert code == 2 and "all videos of class left are broken" in err
+
+
+def test_no_video_decodes(copy, tmp_path, capsys):
+    for f in (copy / "train").rglob("*.*"): f.write_bytes(b"")
+    code, err = run_cli(capsys, "train", "--data-path", copy, "--output-dir", tmp_path / "r", *FLAGS, "--max-broken", "1")
+    assert code == 2 and "none of the 24 videos" in err
+
+
+def test_videos_that_break_after_indexing_are_replaced_counted_and_named(copy, tmp_path, monkeypatch):
+    import vidcls.train as train
+    original, victims = train._data, []
+    def data(c, accelerator):
+        got = original(c, accelerator)
+        victims.append(got[0].key(0))
+        got[0].path(0).write_bytes(b"gone bad")
+        return got
+    monkeypatch.setattr(train, "_data", data)
+    run = fit(replace(SMALL, data_path=str(copy), output_dir=str(tmp_path / "r")))
+    assert [r["failed_clips"] for r in run.records()] == [1, 1] and [r["clips"] for r in run.records()] == [23, 23]
+    assert victims[0] in (run.folder / "problems.csv").read_text()
+
+
+def test_a_broken_validation_video_counts_as_wrong(copy, tmp_path):
+    victim = sorted((copy / "val/left").iterdir())[0]
+    victim.write_bytes(b"no video")
+    run = fit(replace(SMALL, data_path=str(copy), output_dir=str(tmp_path / "r"), max_broken=0.5))
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert (metrics["videos"], metrics["failed_videos"]) == (8, 1) and metrics["failed"][0][0] == f"val/left/{victim.name}"
+
+
+def same(a, b): return all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_goes_on_to_the_same_weights(shapes, tmp_path, workers):
+    c = replace(SMALL, data_path=str(shapes), epochs=3, accumulate=2, lr_milestones=(2,))
+    whole = fit(replace(c, output_dir=str(tmp_path / "whole")))
+    part = replace(c, output_dir=str(tmp_path / "part"), workers=workers)
+    fit(replace(part, epochs=1))
+    resumed = fit(part)
+    assert same(whole.load().model, resumed.load().model)
+    assert [r["loss"] for r in whole.records()] == [r["loss"] for r in resumed.records()]
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(shapes, tmp_path):
+    flags = [*FLAGS, "--data-path", str(shapes), "--epochs", "4"]
+    whole = fit(parse_config([*flags, "--output-dir", str(tmp_path / "whole")]))
+    args = [sys.executable, "-m", "vidcls.train", *flags, "--output-dir", str(tmp_path / "killed")]
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "killed/last").exists() and time.monotonic() < deadline: time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert Run(tmp_path / "killed").has("last")
+    subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
+    killed = Run(tmp_path / "killed")
+    assert same(whole.load().model, killed.load().model) and [r["epoch"] for r in killed.records()] == [1, 2, 3, 4]
+
+
+def test_resume_from_another_folder_keeps_its_history(shapes, tmp_path):
+    c = replace(SMALL, data_path=str(shapes))
+    first = fit(replace(c, output_dir=str(tmp_path / "a"), epochs=1))
+    second = fit(replace(c, output_dir=str(tmp_path / "b"), resume=str(tmp_path / "a")))
+    assert [r["epoch"] for r in second.records()] == [1, 2] and second.has("best") and len(first.records()) == 1
+
+
+def test_other_settings_do_not_go_on_in_a_folder(shapes, tmp_path, capsys):
+    c = replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1)
+    before = fit(c).load().model
+    args = ["train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "r", "--epochs", "1"]
+    code, err = run_cli(capsys, *args, "--model", "fr2d_10")
+    assert code == 2 and "model was r2plus1d_10, now fr2d_10" in err and same(before, Run(tmp_path / "r").load().model)
+    assert run_cli(capsys, *args, "--model", "fr2d_10", "--overwrite")[0] == 0
+
+
+def test_a_class_list_of_another_run_is_refused(shapes, copy, tmp_path, capsys):
+    fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1))
+    for split in ("train", "val"): (copy / split / "up").rename(copy / split / "upwards")
+    code, err = run_cli(capsys, "evaluate", tmp_path / "r", "--data-path", copy)
+    assert code == 2 and "'upwards'" in err
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(shapes, tmp_path, capsys):
+    run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1))
+    config = run.config
+    config["settings"]["model"] = "fr2d_10"
+    (run.folder / "config.json").write_text(json.dumps(config))
+    code, err = run_cli(capsys, "evaluate", run.folder)
+    assert code == 2 and "another architecture" in err
+
+
+def test_weights_start_another_training(shapes, tmp_path):
+    run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "a"), epochs=1))
+    started = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "b"), epochs=1, lr=1e-12, weights=str(run.folder / "best/model.safetensors")))
+    assert torch.allclose(started.load().model["fc.weight"], run.load("best").model["fc.weight"], atol=1e-6)
+
+
+def test_gradients_are_those_of_the_mean_over_what_counts(shapes, tmp_path):
+    "Accumulating two batches of 4 equals one of 8, also where the last batch is smaller; norms are left out, they see single batches."
+    class Linear(torch.nn.Module):
+        def __init__(self): super().__init__(); self.fc = torch.nn.Linear(3, 4)
+        def forward(self, x): return self.fc(x.mean((2, 3, 4)))
+    from accelerate import Accelerator
+    from vidcls.data import TrainClips, TrainPlan, make_loader
+    from vidcls.index import build_index
+    from vidcls.train import _transforms, train_epoch
+    index, weights = build_index(shapes, progress=False), []
+    for size, accumulate in ((10, 1), (5, 2)):
+        torch.manual_seed(0)
+        c = replace(SMALL, data_path="x", batch_size=size, accumulate=accumulate, lr=1.0)
+        clips = TrainClips(index, clip_len=8, frame_rate=8, size=(36, 36), clips_per_video=1)
+        accelerator = Accelerator(cpu=True)
+        model = Linear()
+        model, opt = accelerator.prepare(model, torch.optim.SGD(model.parameters(), 1.0))
+        train_epoch(model, opt, make_loader(clips, TrainPlan(len(clips), size), workers=0), _transforms(c)[0], accelerator, c, steps_per_epoch=3)
+        weights.append(model.fc.weight.detach().clone())
+    torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-6)
+
+
+def launched(*launcher, output, shapes, batch):
+    "Train through a launcher; its run."
+    args = [sys.executable, *launcher, "-m", "vidcls.train", *FLAGS, "-b", batch, "--data-path", str(shapes), "--output-dir", str(output), "--device", "cpu"]
+    done = subprocess.run(args, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Run(output), done.stdout
+
+
+def test_two_processes_of_torchrun(shapes, tmp_path):
+    run, said = launched("-m", "torch.distributed.run", "--nproc_per_node=2", output=tmp_path / "two", shapes=shapes, batch="4")
+    assert "global batch 8 (4 clips x 2 processes" in said
+    assert [r["clips"] for r in run.records()] == [24, 24] and run.records()[0]["videos"] == 8
+    stored = json.loads((run.folder / "metrics.json").read_text())
+    alone = evaluate_run(run, quiet=True).metrics()  # the same videos, counted by one process
+    assert alone["video_top1"] == pytest.approx(stored["video_top1"]) and alone["val_loss"] == pytest.approx(stored["val_loss"], rel=1e-4)
+
+
+def test_accelerate_launch(shapes, tmp_path):
+    run, said = launched("-m", "accelerate.commands.launch", "--cpu", "--num_processes=1", "--mixed_precision=no", output=tmp_path / "one", shapes=shapes, batch="8")
+    assert "global batch 8 (8 clips x 1 process" in said and len(run.records()) == 2
+
+
+def test_evaluate_and_predict_from_the_shell(shapes, tmp_path, capsys):
+    run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1))
+    before = (run.folder / "metrics.json").read_text()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as e: main(["evaluate", str(run.folder), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert e.value.code == 0 and told == json.loads(before)
+    video = next((shapes / "val").rglob("*.mp4"))
+    with pytest.raises(SystemExit) as e: main(["predict", str(run.folder), str(video), "--json", "--top", "2"])
+    answer = json.loads(capsys.readouterr().out)
+    assert e.value.code == 0 and answer["path"] == str(video) and len(answer["top"]) == 2
+    code, err = run_cli(capsys, "predict", run.folder, video, shapes / "none.mp4")
+    assert code == 2 and "there is no such file" in err and "1 of 2 videos" in err
+
+
+def test_amp_is_bf16_where_it_pays(shapes, tmp_path, capsys):
+    run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1, amp=True))
+    assert np.isfinite(run.records()[0]["loss"]) and run.config["precision"] in ("bf16", "fp16", "no")
+
+
+def test_bf16_trains(shapes, tmp_path, monkeypatch):
+    import vidcls.train as train
+    monkeypatch.setattr(train, "choose_precision", lambda amp, device: "bf16")
+    run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1, amp=True))
+    assert np.isfinite(run.records()[0]["loss"]) and run.config["precision"] == "bf16"
+
+
+def test_real_clips_train(tmp_path):
+    data = real("weizmann4")
+    run = fit(replace(SMALL, data_path=str(data), output_dir=str(tmp_path / "r"), epochs=1, clips_per_video=2, hflip=0.5))
+    assert run.config["classes"] == ["bend", "jack", "wave1", "wave2"] and run.records()[0]["failed_clips"] == 0
