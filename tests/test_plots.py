@@ -1,5 +1,6 @@
 "Figures, players and the report: right for odd input, safe in a training process, harmless to what surrounds them."
 import json
+import os
 import re
 import subprocess
 import sys
@@ -204,6 +205,13 @@ def test_the_last_values_stand_beside_their_lines():
     for text in ("train 2.1", "video top-1 29.0%", "best video top-1 31.0%, epoch 3", "video top-5 62.0%", "600", "3.0%", "2.0 h in all"): assert text in texts(fig)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 90])
+def test_epochs_are_whole(n):
+    ax = plot_metrics([{"epoch": e, "loss": 1 / (e + 1)} for e in range(n)]).axes[0]
+    ticks = [t for t in ax.get_xticks() if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
+    assert 1 <= len(ticks) <= 8 and all(t == int(t) for t in ticks)
+
+
 def test_numbers_of_other_kinds_and_missing_ones():
     fig = plot_metrics([{"epoch": np.int64(0), "loss": np.float32(2), "val_loss": None, "lr": "?"}, {"epoch": np.int64(1), "loss": np.float32(1), "val_loss": 3}])
     assert len(fig.axes) == 1 and [len(line.get_xdata()) for line in fig.axes[0].lines] == [2, 1]
@@ -244,6 +252,8 @@ def test_labels_keep_their_distance():
         assert (np.diff(np.sort(got)) > gap - 1e-9).all() and got.max() <= 1 + 1e-9
         assert (np.argsort(got) == np.argsort(at)).all()
         if (np.diff(np.sort(at)) > gap).all(): assert np.allclose(got, at)
+        crowd = plots._spread(at * gap - 9, gap)  # all in one place, far from the limit: they move apart around their middle
+        assert np.isclose(crowd.mean(), (at * gap - 9).mean()) and np.allclose(np.diff(np.sort(crowd)), gap)
 
 
 # ---- confusion -------------------------------------------------------------------------------------------------------
@@ -272,11 +282,23 @@ def test_rows_are_the_truth():
     assert image[1, 0, 0] > image[1, 0, 2] and image[0, 0, 2] > image[0, 0, 0]  # mistakes are red, what is right is blue
 
 
+def test_a_mistake_among_many_classes_is_to_be_seen():
+    from io import BytesIO
+    from PIL import Image
+    m = 20 * np.eye(400)
+    m[300, 50] = 20
+    fig = plot_confusion(m, range(400))
+    for line in fig.axes[0].lines: line.set_visible(False)  # its circle
+    image = np.array(Image.open(BytesIO(fig.bytes("png", 72))).convert("RGB"), int)
+    assert ((image[..., 0] - image[..., 2]) > 60).sum() >= 3  # pixels that are red
+
+
 @pytest.mark.parametrize("m", [np.ones((2, 3)), np.ones(3), np.ones((2, 2)), np.zeros((3, 3)), -np.ones((3, 3)), np.full((3, 3), np.nan)])
 def test_what_is_no_confusion_is_refused(m):
     with pytest.raises(VidclsError, match="confusion matrix"): plot_confusion(m, "abc")
 
 
+@pytest.mark.filterwarnings("error")
 def test_class_names_are_drawn_as_they_stand():
     n = len(NASTY)
     fig = plot_confusion(np.eye(n) + 1, NASTY)
@@ -345,7 +367,7 @@ def report(folder, classes=NASTY, n=20, **kw):
 
 def test_a_report_is_complete_and_shows_text_as_text(tmp_path):
     names = [dict(sample(i, len(NASTY)), name=name) for i, name in enumerate(NASTY)]
-    page = report(tmp_path / "run" / "report", samples=names, summary={"title": NASTY[4], "video_top1": .512, "protocol": NASTY[3], NASTY[2]: NASTY[1], "lr": 0.123456, "none": None})
+    page = report(tmp_path / "run" / "report", samples=names, summary={"title": NASTY[4], "video_top1": .512, "protocol": NASTY[3], NASTY[4]: NASTY[1], "lr": 0.123456, "none": None})
     assert {p.name for p in page.parent.iterdir()} == {"index.html", "curves.png", "confusion.png"}
     html = page.read_text("utf-8")
     tags = Tags(html)
@@ -383,8 +405,12 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     old = report(tmp_path, n=2).read_bytes()
     for bad in (dict(records=[{}]), dict(confusion=np.ones((2, 2))), dict(samples=[dict(sample(0, 3))]), dict(samples=[{**sample(0, len(NASTY)), "label": 99}])):
         with pytest.raises(VidclsError): report(tmp_path, **bad)
-    monkeypatch.setattr(plots.os, "replace", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(VidclsError, match="No space left"): report(tmp_path, n=3)
+    replace = os.replace
+    def full(a, b):
+        if str(b).startswith(str(tmp_path)): raise OSError(28, "No space left on device")
+        replace(a, b)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(VidclsError, match="can't write .*No space left"): report(tmp_path, n=3)
     assert (tmp_path / "index.html").read_bytes() == old and {p.name for p in tmp_path.iterdir()} == {"index.html", "curves.png", "confusion.png"}
 
 

@@ -54,7 +54,7 @@ class Checkpoint:
     training: dict # optimiser and whatever else is needed to go on
     state: dict # epoch, step, metrics
 
-# %% ../nbs/08_checkpoint.ipynb #27a50a29
+# %% ../nbs/08_checkpoint.ipynb #d198c159
 class Run:
     "A run folder."
     def __init__(self,
@@ -142,7 +142,9 @@ class Run:
     def _recover(self, name: str):
         "Put the old checkpoint back if a save was interrupted between its two renames."
         target, old = self.folder / name, self.folder / f".{name}.old"
-        if old.exists() and not target.exists(): os.replace(old, target)
+        if old.exists() and not target.exists():
+            try: os.replace(old, target)
+            except FileNotFoundError: pass  # another process was quicker
 
     def adopt(self,
         other: "Run", # the run that goes on here

@@ -6,17 +6,17 @@
 __all__ = ['DEMO', 'Positional', 'COMMANDS', 'demo', 'toy', 'index', 'evaluate', 'predict', 'models', 'doctor', 'run_command',
            'main']
 
-# %% ../nbs/13_cli.ipynb #d36386b5
+# %% ../nbs/13_cli.ipynb #d9783727
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
-import importlib.util
-import json
+from json import dumps
 import platform
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal, Optional
@@ -37,7 +37,7 @@ from .video import Video, VideoError, write_video
 DEMO = TrainConfig(model="r2plus1d_10", clip_len=8, frame_rate=8, clips_per_video=1, val_clips_per_video=2, train_resize_size=(36, 36), train_crop_size=(32, 32),
                    val_resize_size=(36, 36), val_crop_size=(32, 32), hflip=0., batch_size=16, epochs=15, lr=0.1, nesterov=True, lr_warmup_epochs=2, lr_warmup_decay=0.01, lr_milestones=(10, 13))
 
-# %% ../nbs/13_cli.ipynb #f39e0bc3
+# %% ../nbs/13_cli.ipynb #2441620a
 Positional = tyro.conf.Positional
 
 def demo(
@@ -45,12 +45,12 @@ def demo(
     data_dir: str = "data/moving-shapes", # where the videos are written, or lie already
     epochs: int = DEMO.epochs, # passes over the data; the milestones move with it
     seed: int = 0, # of data and training
+    overwrite: bool = False, # train anew where a run is already
 ):
     "Write Moving Shapes, train R(2+1)D on it, evaluate, and leave a report."
-    from dataclasses import replace
     print(f"Moving Shapes: eight classes that differ only in motion, in {data_dir}", flush=True)
     root = write_moving_shapes(data_dir, seed=seed)
-    c = replace(DEMO, data_path=str(root), output_dir=output_dir, epochs=epochs, seed=seed, lr_milestones=tuple(sorted({max(1, m * epochs // DEMO.epochs) for m in DEMO.lr_milestones})))
+    c = replace(DEMO, data_path=str(root), output_dir=output_dir, epochs=epochs, seed=seed, overwrite=overwrite, lr_milestones=tuple(sorted({max(1, m * epochs // DEMO.epochs) for m in DEMO.lr_milestones})))
     run = fit(c)
     page = (run.folder / "report/index.html").resolve()
     run.say(f"Done. Open {page.as_uri()}\n  curves     {run.folder / 'report/curves.png'}\n  confusion  {run.folder / 'report/confusion.png'}\n  numbers    {run.folder / 'metrics.json'}\n"
@@ -83,7 +83,7 @@ def index(
         for r in bad[:10]: print(f"    {VideoError(r['path'], r['problem'], r['detail'] or '')}")
         if len(bad) > 10: print(f"    … and {len(bad) - 10:,} more")
 
-# %% ../nbs/13_cli.ipynb #3b03ffcf
+# %% ../nbs/13_cli.ipynb #7394fbc7
 def evaluate(
     run: Positional[str], # run folder
     data_path: Optional[str] = None, # other data, with the same classes; none: those of the run
@@ -93,13 +93,12 @@ def evaluate(
     json: bool = False, # print the metrics as JSON
 ):
     "Evaluate a run on the validation videos: clip and video accuracy, every video once."
-    from dataclasses import replace
     c = settings_of(run)
     c = replace(c, data_path=data_path or c.data_path, val_clips_per_video=clips_per_video or c.val_clips_per_video, workers=workers)
     evaluate_run(run, c, checkpoint=checkpoint, quiet=json)
     if json: print((Path(run) / "metrics.json").read_text())
 
-# %% ../nbs/13_cli.ipynb #917c6af6
+# %% ../nbs/13_cli.ipynb #97965bdd
 def predict(
     run: Positional[str], # run folder
     videos: Positional[tuple[str, ...]], # video files
@@ -108,7 +107,6 @@ def predict(
     json: bool = False, # one line of JSON for each video
 ):
     "Classify videos."
-    from json import dumps
     if not videos: raise VidclsError("no video given; vidcls predict RUN video.mp4 [more.mp4 …]")
     if top < 1: raise VidclsError(f"--top {top} names no class; use at least 1")
     classify, failed = Classifier(run), []

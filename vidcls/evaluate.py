@@ -74,7 +74,7 @@ def protocol_line(
     return (f"{videos} videos, {p['clips_per_video']} clips of {p['clip_len']} frames at {rate} each, {'x'.join(map(str, p['crop']))} {p['crops']} crop of "
             f"{'x'.join(map(str, p['resize']))}, {p['aggregation']}, failed videos {p['failed_videos']}")
 
-# %% ../nbs/07_evaluate.ipynb #851c34c8
+# %% ../nbs/07_evaluate.ipynb #1f3cf185
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, # gives logits (B, classes) for clips (B, C, T, H, W)
@@ -109,6 +109,6 @@ def evaluate(
     table = table.cpu().numpy()
     losses = np.where(table[:, -1] > 0, table[:, -2], np.nan)
     protocol = dict(clip_len=clips.clip_len, frame_rate=float(clips.frame_rate) if clips.frame_rate else None, clips_per_video=clips.clips_per_video, crops="centre",
-                    resize=list(clips.size), crop=list(transform.crop), short_videos=clips.short, aggregation="mean of softmax", failed_videos="counted as wrong")
+                    resize=list(clips.size), resize_filter="swscale bilinear, antialiased", crop=list(transform.crop), short_videos=clips.short, aggregation="mean of softmax", failed_videos="counted as wrong")
     return Evaluation(index.classes, index.targets, table[:, :-4], table[:, -4:-2], losses, protocol,
                       [(index.key(v), why.split(": ", 1)[-1]) for v, why in sorted(failed)])

@@ -54,7 +54,7 @@ INK, FAINT, LINE, PAPER = "#24292f", "#6e7781", "#d8dee4", "#ffffff"  # text, le
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#008f68", "#cf3f22", "#8c959f"  # as Okabe and Ito's: the colour-blind tell them apart
 _DARK_ORANGE = "#a86f00"  # for text
 
-# %% ../nbs/09_plots.ipynb #50b84e63
+# %% ../nbs/09_plots.ipynb #48c36e42
 class _SmallPng(FigureCanvasAgg):
     "Draws PNGs with a palette, which makes drawings four times smaller; photographs have too many colours for one."
     def print_png(self, filename_or_obj, *, metadata=None, pil_kwargs=None, **_):
@@ -62,13 +62,13 @@ class _SmallPng(FigureCanvasAgg):
         image = Image.fromarray(np.asarray(self.buffer_rgba()))
         if image.getextrema()[3] == (255, 255):  # nothing is transparent
             image = image.convert("RGB")
-            if image.getcolors(4096): image = image.quantize(128, Image.Quantize.MEDIANCUT, dither=0)
+            if image.getcolors(4096): image = image.quantize(128, Image.Quantize.MAXCOVERAGE, dither=0)  # which keeps rare colours
         text = PngInfo()
         for key, value in (metadata or {}).items():
             if value is not None: text.add_text(key, value)
         image.save(filename_or_obj, "png", **{"optimize": True, "dpi": (self.figure.dpi,) * 2, "pnginfo": text, **(pil_kwargs or {})})
 
-# %% ../nbs/09_plots.ipynb #c6050aa8
+# %% ../nbs/09_plots.ipynb #7ab73bcb
 class Plot(Figure):
     "A matplotlib `Figure` that shows itself in notebooks, once, and has no part in pyplot's global state."
     def __init__(self,
@@ -79,6 +79,8 @@ class Plot(Figure):
         _SmallPng(self)
 
     def _repr_png_(self): return self.bytes("png")
+
+    def set(self, **properties): return super().set(**properties)  # else matplotlib makes one, with thirty arguments to document
 
     def savefig(self, *args, **kw):
         with warnings.catch_warnings():
@@ -192,6 +194,13 @@ def _card(video: str, width: int, name, below: str = "") -> str:
     name = f'<div class="vidcls-name" title="{escape(_clean(name))}">{escape(_clean(name))}</div>' if name not in (None, "") else ""
     return f'<div class="vidcls-clip{"" if below else " bare"}" style="width:{width}px">{video}{name}{below}</div>'
 
+# %% ../nbs/09_plots.ipynb #77bd7fb1
+def _page(title, body: str, style: str = "") -> bytes:
+    "A web page that needs no other file, in light and dark."
+    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<meta name="color-scheme" content="light dark"><title>{escape(_clean(title))}</title>\n{style}</head>\n'
+            f'<body>\n{body}\n</body></html>\n').encode("utf-8", "replace")
+
 # %% ../nbs/09_plots.ipynb #510f9747
 def _save(path: Path, data: bytes) -> Path:
     "Write a file that has its name only once it is complete."
@@ -223,13 +232,6 @@ class Player:
         if path.suffix != ".html":
             raise VidclsError(f"can't save {len(self.films)} clip(s) as {path.name!r}; give a name that ends in .html, or in .mp4 for a single clip")
         return _save(path, _page(path.stem, self.html))
-
-# %% ../nbs/09_plots.ipynb #77bd7fb1
-def _page(title, body: str, style: str = "") -> bytes:
-    "A web page that needs no other file, in light and dark."
-    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<meta name="color-scheme" content="light dark"><title>{escape(_clean(title))}</title>\n{style}</head>\n'
-            f'<body>\n{body}\n</body></html>\n').encode("utf-8", "replace")
 
 # %% ../nbs/09_plots.ipynb #3a16b0e8
 def _as_list(clips, mean=None, std=None) -> list:

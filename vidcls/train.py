@@ -338,7 +338,7 @@ def fit(
     evaluate_run(run, c, index=val, accelerator=accelerator)
     return run
 
-# %% ../nbs/11_train.ipynb #de87387b
+# %% ../nbs/11_train.ipynb #071b081b
 def _data(c: TrainConfig, accelerator) -> tuple: # (train, val, problems)
     "Both splits; the first process reads them before the others, so that these find what it kept."
     with accelerator.main_process_first():
@@ -393,7 +393,7 @@ def _announce(say, c, model, train, val, problems, accelerator, steps_per_epoch,
     precision = {"no": "float32", "bf16": "bf16 mixed precision", "fp16": "fp16 mixed precision"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     say(f"device {accelerator.device}, {precision}" + (" (--amp: this CPU has no bf16 units, float32 is faster)" if c.amp and accelerator.mixed_precision == "no" else ""))
     if problems: say(f"left out as broken: {len(problems)} (see problems.csv)")
-    if resumed: say(f"resumed after epoch {first}" if first < c.epochs else f"all {c.epochs} epochs are done; evaluating")
+    if resumed: say(f"resumed after epoch {first}" if first < c.epochs else f"all {c.epochs} epochs are done; evaluating (--overwrite starts anew)")
 
 def _check_broken(broken: dict, train: VideoIndex, limit: float):
     "Raises `VidclsError` when too many videos turned out not to decode, or all of a class."
