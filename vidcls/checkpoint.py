@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['write_whole', 'to_json', 'Checkpoint', 'Run', 'load_model', 'fit_state']
 
-# %% ../nbs/08_checkpoint.ipynb #ef95cb0a
+# %% ../nbs/08_checkpoint.ipynb #f6ab56ef
 import csv
+import io
 import json
 import math
 import os
@@ -21,14 +22,14 @@ from safetensors.torch import load_file, save_file
 from .clips import VidclsError
 from .models import create_model, misfits
 
-# %% ../nbs/08_checkpoint.ipynb #20d78f90
+# %% ../nbs/08_checkpoint.ipynb #683cb588
 def write_whole(
     path: Path, # file to write
     text: str, # its content
 ):
     "Write a text file so that it is there as a whole, or as it was before."
     part = path.with_name(f".{path.name}.part")
-    with open(part, "w", encoding="utf-8") as f:
+    with open(part, "w", encoding="utf-8", newline="") as f:
         f.write(text)
         f.flush()
         os.fsync(f.fileno())
@@ -54,7 +55,7 @@ class Checkpoint:
     training: dict # optimiser and whatever else is needed to go on
     state: dict # epoch, step, metrics
 
-# %% ../nbs/08_checkpoint.ipynb #d198c159
+# %% ../nbs/08_checkpoint.ipynb #e2fd92d0
 class Run:
     "A run folder."
     def __init__(self,
@@ -94,7 +95,9 @@ class Run:
     def records(self) -> list: # of dicts, one for each epoch
         "What `log` wrote."
         file = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        try: return [json.loads(line) for line in lines]
+        except ValueError: return [json.loads(line) for line in lines[:-1]]  # the disk was full, or the power went, in the last one
 
     def forget(self,
         done: int, # epochs that the last checkpoint holds
@@ -113,9 +116,14 @@ class Run:
     def note_problems(self,
         problems: list, # [(path, what is wrong), …]
     ):
-        "List videos that could not be used in `problems.csv`."
-        if not problems: return
-        with open(self.folder / "problems.csv", "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows([("path", "problem"), *problems])
+        "List videos that could not be used in `problems.csv`, after those that are there already."
+        file, known = self.folder / "problems.csv", {}
+        if file.exists():
+            with open(file, newline="", encoding="utf-8") as f: known = dict(list(csv.reader(f))[1:])
+        if not dict(problems).keys() - known.keys(): return
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("path", "problem"), *(known | dict(problems)).items()])
+        write_whole(file, text.getvalue())
 
     def save(self,
         name: str, # "last" or "best"
@@ -131,20 +139,18 @@ class Run:
             write_whole(part / "state.json", to_json(checkpoint.state))
             for file in part.iterdir():
                 with open(file, "rb") as f: os.fsync(f.fileno())
-            self._recover(name)
-            if target.exists(): os.replace(target, old)
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)  # left by a save that was killed at its very end
+                os.replace(target, old)
             os.replace(part, target)
             shutil.rmtree(old, ignore_errors=True)
         except (OSError, RuntimeError, SafetensorError) as e:  # torch and safetensors have their own words for a full disk
             shutil.rmtree(part, ignore_errors=True)
             raise VidclsError(f"can't save the checkpoint {target}: {e}; the one before it is still there. Make room, and start the same command again") from None
 
-    def _recover(self, name: str):
-        "Put the old checkpoint back if a save was interrupted between its two renames."
-        target, old = self.folder / name, self.folder / f".{name}.old"
-        if old.exists() and not target.exists():
-            try: os.replace(old, target)
-            except FileNotFoundError: pass  # another process was quicker
+    def _at(self, name: str) -> Path:
+        "Where a checkpoint lies: its folder, or, if a save was killed between its two renames, what had stood there."
+        return next((f for f in (self.folder / name, self.folder / f".{name}.old") if (f / "state.json").is_file()), self.folder / name)
 
     def adopt(self,
         other: "Run", # the run that goes on here
@@ -154,7 +160,7 @@ class Run:
         for name in ("metrics.jsonl", "problems.csv"):
             if (other.folder / name).exists(): shutil.copy(other.folder / name, self.folder / name)
         self.drop("best")
-        if other.has("best"): shutil.copytree(other.folder / "best", self.folder / "best")
+        if other.has("best"): shutil.copytree(other._at("best"), self.folder / "best")
 
     def drop(self,
         name: str, # "last" or "best"
@@ -166,15 +172,14 @@ class Run:
         name: str = "last", # "last" or "best"
     ) -> bool:
         "Is there such a checkpoint?"
-        if self.folder.is_dir(): self._recover(name)
-        return (self.folder / name / "state.json").is_file()
+        return (self._at(name) / "state.json").is_file()
 
     def load(self,
         name: str = "last", # "last" or "best"
     ) -> Checkpoint: # tensors on the CPU
         "Read a checkpoint. Raises `VidclsError` when it is not there, or damaged."
         if not self.has(name): raise VidclsError(f"{self.folder} has no checkpoint {name!r}; has its first epoch ended?")
-        folder = self.folder / name
+        folder = self._at(name)
         try: return Checkpoint(load_file(folder / "model.safetensors"), torch.load(folder / "training.pt", map_location="cpu", weights_only=True),
                                json.loads((folder / "state.json").read_text(encoding="utf-8")))
         except Exception as e: raise VidclsError(f"the checkpoint {folder} is damaged: {str(e).splitlines()[0]}") from None

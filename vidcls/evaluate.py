@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['topk_hits', 'Evaluation', 'protocol_line', 'evaluate']
 
-# %% ../nbs/07_evaluate.ipynb #99ea501a
+# %% ../nbs/07_evaluate.ipynb #deb47c31
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast, gather_object
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .clips import show_bars
-from .data import EvalClips, EvalPlan
-from .index import VideoIndex
 from .transforms import ClipTransform
 
 # %% ../nbs/07_evaluate.ipynb #871f115e
@@ -30,7 +29,7 @@ def topk_hits(
     own = scores[np.arange(len(scores)), targets][:, None]
     return ((scores >= own).sum(1) <= k) & ~np.isnan(scores).any(1)
 
-# %% ../nbs/07_evaluate.ipynb #5848f5ed
+# %% ../nbs/07_evaluate.ipynb #43adefcf
 @dataclass
 class Evaluation:
     "Accuracies of a model on the videos of a split, and what they rest on."
@@ -38,25 +37,30 @@ class Evaluation:
     targets: np.ndarray # (videos,): true class of each
     probs: np.ndarray # (videos, classes): mean probabilities over clips; zeros where no clip could be decoded
     clip_hits: np.ndarray # (videos, 2): share of the video's clips whose top-1, top-5 guesses hold the truth
-    losses: np.ndarray # (videos,): mean cross-entropy over clips; NaN where there is none
+    losses: np.ndarray # (videos,): mean cross-entropy over clips
+    seen: np.ndarray # (videos,): could it be decoded?
     protocol: dict # frames, rate, clips, crop, …
     failed: list = field(default_factory=list) # [(path, why), …]
+    about: dict = field(default_factory=dict) # what else a reader of the numbers wants to know: model, data, checkpoint
 
     def metrics(self) -> dict: # accuracies are shares, 0 … 1
         "The headline numbers with their protocol."
-        ok = ~np.isnan(self.losses)
-        top = {f"video_top{k}": float((topk_hits(self.probs, self.targets, k) & ok).mean()) for k in (1, 5)}
-        return top | dict(clip_top1=float(self.clip_hits[:, 0].mean()), clip_top5=float(self.clip_hits[:, 1].mean()),
-                          val_loss=float(self.losses[ok].mean()) if ok.any() else float("nan"), videos=len(ok), failed_videos=int((~ok).sum()), protocol=self.protocol)
+        top = {f"video_top{k}": float((topk_hits(self.probs, self.targets, k) & self.seen).mean()) for k in (1, 5)}
+        return top | dict(clip_top1=float(self.clip_hits[:, 0].mean()), clip_top5=float(self.clip_hits[:, 1].mean()), val_loss=float(self.losses[self.seen].mean()) if self.seen.any() else float("nan"),
+                          videos=len(self.seen), failed_videos=int((~self.seen).sum()), protocol=self.protocol)
+
+    def report(self) -> dict:
+        "All that `metrics.json` holds: the metrics, what they are about, each class, and the failures."
+        return self.metrics() | self.about | dict(per_class=self.per_class(), failed=self.failed)
 
     def confusion(self) -> np.ndarray: # (classes, classes) counts: row = truth, column = guess
         "How often each class is taken for each; videos that failed are in no cell."
-        n, ok = len(self.classes), ~np.isnan(self.losses)
+        n, ok = len(self.classes), self.seen
         return np.bincount(self.targets[ok] * n + self.probs[ok].argmax(1), minlength=n * n).reshape(n, n)
 
     def per_class(self) -> dict: # {name: share of its videos that are recognised}
         "Video top-1 of each class that has videos; failures count as wrong."
-        hit = topk_hits(self.probs, self.targets, 1) & ~np.isnan(self.losses)
+        hit = topk_hits(self.probs, self.targets, 1) & self.seen
         return {c: float(hit[self.targets == i].mean()) for i, c in enumerate(self.classes) if (self.targets == i).any()}
 
     def __repr__(self):
@@ -74,7 +78,7 @@ def protocol_line(
     return (f"{videos} videos, {p['clips_per_video']} clips of {p['clip_len']} frames at {rate} each, {'x'.join(map(str, p['crop']))} {p['crops']} crop of "
             f"{'x'.join(map(str, p['resize']))}, {p['aggregation']}, failed videos {p['failed_videos']}")
 
-# %% ../nbs/07_evaluate.ipynb #1f3cf185
+# %% ../nbs/07_evaluate.ipynb #6a9e987c
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, # gives logits (B, classes) for clips (B, C, T, H, W)
@@ -87,9 +91,12 @@ def evaluate(
     "Accuracy of a model on a split, at clip and at video level."
     clips, model = loader.dataset, accelerator.unwrap_model(model, keep_fp32_wrapper=True) if accelerator else model
     index, device, was_training = clips.index, next(model.parameters()).device, model.training
-    num, k = len(index), min(5, len(index.classes))
+    num, k = len(index), 5
     table = torch.zeros(num, len(index.classes) + 4, device=device)  # probabilities; top-1, top-5, loss, is it there?
     failed = []
+    if accelerator and accelerator.num_processes > 1:
+        # Each process has its own running statistics of batch norm since the last step; all must judge by the same ones.
+        for buffer in model.buffers(): buffer.copy_(broadcast(buffer))
     model.eval()
     for batch in tqdm(loader, "evaluate", unit="batch", disable=not (progress and show_bars()), leave=False):
         failed += batch.failed
@@ -99,16 +106,14 @@ def evaluate(
         moved = batch.to(device)
         logits = model(transform(moved.frames)).float()[good.to(device)]
         targets = moved.targets[good.to(device)]
-        top = logits.topk(k).indices == targets[:, None]
-        columns = [logits.softmax(-1), top[:, :1], top.any(-1, keepdim=True), F.cross_entropy(logits, targets, reduction="none")[:, None], torch.ones_like(logits[:, :1])]
+        rank = (~(logits < logits.gather(1, targets[:, None]))).sum(1, keepdim=True)  # as `topk_hits`: ties and NaN go against it
+        columns = [logits.softmax(-1), rank <= 1, rank <= k, F.cross_entropy(logits, targets, reduction="none")[:, None], torch.ones_like(logits[:, :1])]
         table[videos] = torch.cat(columns, 1).view(len(videos), clips.clips_per_video, -1).mean(1)
     model.train(was_training)
     if accelerator and accelerator.num_processes > 1:
-        from accelerate.utils import gather_object
         table, failed = accelerator.reduce(table), gather_object(failed)
     table = table.cpu().numpy()
-    losses = np.where(table[:, -1] > 0, table[:, -2], np.nan)
     protocol = dict(clip_len=clips.clip_len, frame_rate=float(clips.frame_rate) if clips.frame_rate else None, clips_per_video=clips.clips_per_video, crops="centre",
                     resize=list(clips.size), resize_filter="swscale bilinear, antialiased", crop=list(transform.crop), short_videos=clips.short, aggregation="mean of softmax", failed_videos="counted as wrong")
-    return Evaluation(index.classes, index.targets, table[:, :-4], table[:, -4:-2], losses, protocol,
+    return Evaluation(index.classes, index.targets, table[:, :-4], table[:, -4:-2], table[:, -2], table[:, -1] > 0, protocol,
                       [(index.key(v), why.split(": ", 1)[-1]) for v, why in sorted(failed)])

@@ -5,14 +5,11 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'SPLITS', 'LAYOUT', 'VERSION', 'SCHEMA', 'find_videos', 'VideoIndex', 'build_index']
 
-# %% ../nbs/03_index.ipynb #87b1e194
+# %% ../nbs/03_index.ipynb #33e33fb3
 import csv
 import os
 import sys
-import tempfile
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,7 +39,7 @@ def find_videos(
     if not any(found.values()): raise VidclsError(f"no videos in {data_path}: {LAYOUT}, with one of the suffixes {' '.join(sorted(SUFFIXES))}")
     return {split: sorted(set(found[split])) for split in SPLITS if found.get(split)}
 
-# %% ../nbs/03_index.ipynb #364aad13
+# %% ../nbs/03_index.ipynb #d7799417
 def _from_folders(root: Path) -> dict:
     "Splits, classes, and whatever lies below them; links are followed, but no folder is entered twice."
     found = {}
@@ -53,9 +50,13 @@ def _from_folders(root: Path) -> dict:
                 here = os.stat(top)
                 if (here.st_dev, here.st_ino) in seen: dirs.clear(); continue
                 seen.add((here.st_dev, here.st_ino))
-                found.setdefault(split, []).extend((Path(top, f).relative_to(root).as_posix(), folder.name) for f in files
+                found.setdefault(split, []).extend((_utf8(Path(top, f).relative_to(root).as_posix()), _utf8(folder.name)) for f in files
                                                    if Path(f).suffix.lower() in SUFFIXES and not f.startswith("."))
     return found
+
+def _utf8(name: str) -> str:
+    "A file's name as text; one that is not UTF-8 gets question marks, and is then listed as missing."
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 # %% ../nbs/03_index.ipynb #ced3faa6
 def _from_csv(file: Path) -> dict:
@@ -82,7 +83,7 @@ SCHEMA = pa.schema([("path", pa.string()), ("label", pa.string()), ("container",
                     ("time_base_num", pa.int64()), ("time_base_den", pa.int64()), ("keyframe_gap", pa.int64()), ("audio", pa.bool_()), ("duration", pa.float64()),
                     ("size", pa.int64()), ("mtime_ns", pa.int64()), ("problem", pa.string()), ("detail", pa.string())], metadata={"vidcls_index": str(VERSION)})
 
-# %% ../nbs/03_index.ipynb #a2abbe79
+# %% ../nbs/03_index.ipynb #66f4e758
 def _row(root: Path, path: str, label: str) -> dict:
     "Probe one file. A problem becomes part of the row; its size and time of change make it known again."
     row = dict.fromkeys(SCHEMA.names) | dict(path=path, label=label)
@@ -93,10 +94,11 @@ def _row(root: Path, path: str, label: str) -> dict:
     except FileNotFoundError: return row | dict(problem="missing")
     except OSError as e: return row | dict(problem="permission", detail=e.strerror)
     except VideoError as e: return row | dict(problem=e.reason, detail=e.detail)
+    except Exception as e: return row | dict(problem="damaged", detail=f"{type(e).__name__}: {e}")  # one odd file must not cost the index of all others
     known = {k: getattr(info, k) for k in SCHEMA.names if hasattr(info, k) and k != "path"}
     return row | known | dict(fps_num=info.fps.numerator, fps_den=info.fps.denominator, time_base_num=info.time_base.numerator, time_base_den=info.time_base.denominator)
 
-# %% ../nbs/03_index.ipynb #927bd2f6
+# %% ../nbs/03_index.ipynb #2bf2df58
 class VideoIndex:
     "The videos of one split: a table, with what the data path needs from it."
     def __init__(self,
@@ -145,6 +147,12 @@ class VideoIndex:
         "A number that changes when a video is added, removed, relabelled or replaced by one of another size."
         return f"{stable_hash(*(str(v) for name in ('path', 'label', 'size') for v in self.table[name].to_pylist())):016x}"
 
+    def select(self,
+        keep, # booleans, one for each video
+    ) -> "VideoIndex":
+        "Some of the videos; the classes stay."
+        return VideoIndex(self.root, self.table.filter(pa.array(keep) if isinstance(keep, np.ndarray) else keep), self.classes)
+
     def usable(self,
         max_broken: float = 0.05, # largest share of broken videos that is accepted; 1 accepts all, and lost classes too
     ) -> "VideoIndex":
@@ -156,7 +164,7 @@ class VideoIndex:
             if lost: raise VidclsError(f"all videos of class {', '.join(lost[:3])} are broken, for example {bad[0][0]}: {bad[0][1]}; mend them, or go on with --max-broken 1")
             if len(bad) > max_broken * len(self):
                 raise VidclsError(f"{len(bad)} of {len(self)} videos are broken, more than {max_broken:.0%}, for example {bad[0][0]}: {bad[0][1]}; mend them, or allow it with --max-broken")
-        return VideoIndex(self.root, good, self.classes)
+        return self.select(pc.is_null(self.table["problem"]))
 
 # %% ../nbs/03_index.ipynb #7ff5740f
 def _cache_file(root: Path, split: str) -> Path:
@@ -181,12 +189,12 @@ def _write_cache(file: Path, table: pa.Table):
         os.replace(part, file)
     except OSError as e: print(f"the index is not kept: {e}", file=sys.stderr)
 
-# %% ../nbs/03_index.ipynb #a6c18e12
+# %% ../nbs/03_index.ipynb #96270393
 def _fresh(root: Path, row: dict) -> bool:
-    "Is a file still the one that was probed?"
+    "Is a file still the one that was probed, and was it well then?"
     try: stat = os.stat(root / row["path"])
     except OSError: return False
-    return (stat.st_size, stat.st_mtime_ns) == (row["size"], row["mtime_ns"])
+    return row["problem"] is None and (stat.st_size, stat.st_mtime_ns) == (row["size"], row["mtime_ns"])
 
 # %% ../nbs/03_index.ipynb #3f8df62d
 def build_index(
