@@ -6,7 +6,7 @@
 __all__ = ['DEMO', 'Positional', 'COMMANDS', 'demo', 'toy', 'index', 'evaluate', 'predict', 'models', 'doctor', 'run_command',
            'main']
 
-# %% ../nbs/13_cli.ipynb #d9783727
+# %% ../nbs/13_cli.ipynb #80442123
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Literal, Optional
 
 import numpy as np
 import tyro
 
-from .checkpoint import Run
+from .checkpoint import to_json
 from .clips import VidclsError
 from .index import build_index, find_videos
 from .models import list_models, model_info
@@ -83,7 +83,7 @@ def index(
         for r in bad[:10]: print(f"    {VideoError(r['path'], r['problem'], r['detail'] or '')}")
         if len(bad) > 10: print(f"    … and {len(bad) - 10:,} more")
 
-# %% ../nbs/13_cli.ipynb #7394fbc7
+# %% ../nbs/13_cli.ipynb #57cdf2b2
 def evaluate(
     run: Positional[str], # run folder
     data_path: Optional[str] = None, # other data, with the same classes; none: those of the run
@@ -94,25 +94,26 @@ def evaluate(
 ):
     "Evaluate a run on the validation videos: clip and video accuracy, every video once."
     c = settings_of(run)
-    c = replace(c, data_path=data_path or c.data_path, val_clips_per_video=clips_per_video or c.val_clips_per_video, workers=workers)
-    evaluate_run(run, c, checkpoint=checkpoint, quiet=json)
-    if json: print((Path(run) / "metrics.json").read_text())
+    views = c.val_clips_per_video if clips_per_video is None else clips_per_video
+    result = evaluate_run(run, replace(c, data_path=data_path or c.data_path, val_clips_per_video=views, workers=workers), checkpoint=checkpoint, quiet=json)
+    if json: print(to_json(result.report()))
 
-# %% ../nbs/13_cli.ipynb #97965bdd
+# %% ../nbs/13_cli.ipynb #b9fbb7a4
 def predict(
     run: Positional[str], # run folder
     videos: Positional[tuple[str, ...]], # video files
     top: int = 5, # how many classes to name
     clips: Optional[int] = None, # clips by which a video is judged; none: as in the run
+    device: str = "cpu", # where to compute, such as cuda
     json: bool = False, # one line of JSON for each video
 ):
     "Classify videos."
     if not videos: raise VidclsError("no video given; vidcls predict RUN video.mp4 [more.mp4 …]")
     if top < 1: raise VidclsError(f"--top {top} names no class; use at least 1")
-    classify, failed = Classifier(run), []
+    classify, failed = Classifier(run, device=device), []
     for path in videos:
         try: answer = classify(path, clips)
-        except VideoError as e: failed.append(e); print(dumps(dict(path=path, error=str(e))) if json else f"vidcls: {e}", file=sys.stdout if json else sys.stderr); continue
+        except VidclsError as e: failed.append(e); print(dumps(dict(path=path, error=str(e))) if json else f"vidcls: {e}", file=sys.stdout if json else sys.stderr); continue
         if json: print(dumps(dict(path=path, top=[dict(label=c, probability=round(p, 6)) for c, p in answer.top(top)]), ensure_ascii=False))
         else:
             print(path)

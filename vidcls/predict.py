@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Prediction', 'Classifier', 'predict']
 
-# %% ../nbs/12_predict.ipynb #bb92f34e
+# %% ../nbs/12_predict.ipynb #411e77e5
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .checkpoint import Run, load_model
+from .checkpoint import load_model
 from .clips import VidclsError, num_starts, num_ticks, uniform_starts
 from .transforms import ClipTransform
 from .video import Video
