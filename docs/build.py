@@ -62,8 +62,9 @@ def code_cell(cell, where):
 
 
 def page_name(path):
-    "`tutorials/01_first_run.ipynb` is read at `tutorials/first_run`."
-    return (path.parent / PAGE_NUMBER.sub("", path.stem.lower())).as_posix()
+    "`tutorials/01_first_run.ipynb` is read at `tutorials/first_run`; a numbered `03_index` keeps its number, `index` is the home page."
+    name = PAGE_NUMBER.sub("", path.stem.lower())
+    return (path.parent / (path.stem.lower() if name == "index" else name)).as_posix()
 
 
 def shown_name(cell):
