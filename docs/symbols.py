@@ -8,6 +8,7 @@ import ast, inspect, re
 def type_name(anno):
     "An annotation as one reads it: without quotes, and without the modules its names come from."
     if anno is inspect.Parameter.empty: return ""
+    anno = getattr(anno, "__origin__", anno) if hasattr(anno, "__metadata__") else anno  # Annotated: what it says besides is for programs
     text = getattr(anno, "__forward_arg__", None) or inspect.formatannotation(anno).strip("'\"")
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", text)
 

@@ -67,9 +67,9 @@ def toy(
     "Write the embedded data set Moving Shapes as video files."
     print(write_moving_shapes(folder, num_train=num_train, num_val=num_val, seed=seed, hard=hard))
 
-# %% ../nbs/13_cli.ipynb #8d87fdc7
+# %% ../nbs/13_cli.ipynb #151e7e29
 def index(
-    data_path: Positional[str], # folder with train/CLASS/*.mp4 and val/CLASS/*.mp4, or a csv file with path,label[,split]
+    data_path: Positional[str], # folder with `train/CLASS/*.mp4` and `val/CLASS/*.mp4`, or a csv file with path,label[,split]
     cache: bool = True, # keep the table beside the data
 ):
     "Read every video's headers and timing; say what is there, and what is wrong with it."

@@ -45,14 +45,14 @@ from .models import create_model, model_card, num_params
 from .plots import write_report
 from .transforms import ClipTransform, check_crop
 
-# %% ../nbs/11_train.ipynb #6dae8ddf
+# %% ../nbs/11_train.ipynb #3b10555c
 Size = tuple[int, int]
 _alias = lambda *names: tyro.conf.arg(aliases=names)
 
 @dataclass
 class TrainConfig:
     "Every setting of a training."
-    data_path: str = "" # folder with train/CLASS/*.mp4 and val/CLASS/*.mp4, or a csv file with path,label[,split]
+    data_path: str = "" # folder with `train/CLASS/*.mp4` and `val/CLASS/*.mp4`, or a csv file with path,label[,split]
     model: str = "r2plus1d_18" # name of a model; `vidcls models` lists them
     weights: Optional[str] = None # safetensors file to start from; none: fresh weights
     output_dir: str = "runs/latest" # run folder; a run that is in it already goes on where it stopped
