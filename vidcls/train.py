@@ -95,13 +95,13 @@ class TrainConfig:
     kinetics_version: Optional[Literal["400", "600", "700"]] = None # checks the number of classes
     print_freq: int = 10 # iterations between lines of progress where there is no terminal; at most one in 10 s
 
-# %% ../nbs/11_train.ipynb #bac5cb33
+# %% ../nbs/11_train.ipynb #5d281154
 def check_config(
     c: TrainConfig, # settings
 ):
     "Raises `VidclsError` for settings that can't work."
     def need(ok, name, allowed):
-        if not ok: raise VidclsError(f"--{name.replace('_', '-')} {getattr(c, name)} is not possible: {allowed}")
+        if not ok: raise VidclsError(f"--{name.replace('_', '-')} {getattr(c, name)!r} is not possible: {allowed}")
     need(c.data_path, "data_path", "give the folder or csv file of the videos")
     for name in ("clip_len", "clips_per_video", "batch_size", "accumulate", "epochs", "print_freq"): need(getattr(c, name) >= 1, name, "it must be at least 1")
     for name in ("lr_warmup_epochs", "start_epoch", "weight_decay", "lr_gamma"): need(getattr(c, name) >= 0, name, "it must not be negative")
