@@ -6,8 +6,9 @@
 __all__ = ['REASONS', 'COLOURS', 'VideoError', 'VideoInfo', 'probe', 'output_size', 'planes_size', 'as_time', 'Video',
            'write_video']
 
-# %% ../nbs/01_video.ipynb #cfef5b59
+# %% ../nbs/01_video.ipynb #b5f78113
 import os
+import struct
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from .clips import VidclsError, as_rate, clip_ticks, num_ticks, tick_frames
 
-# %% ../nbs/01_video.ipynb #8e0b8227
+# %% ../nbs/01_video.ipynb #ddcee3b7
 REASONS = {
     "missing": "there is no such file",
     "permission": "the file may not be read",
@@ -31,6 +32,7 @@ REASONS = {
     "not a video": "this is not a video file, or its beginning is damaged",
     "no picture": "the file has no video stream, only sound or a cover picture",
     "damaged": "its pictures can't be decoded",
+    "changed": "it is not the file that was indexed",
     "slow": "decoding takes longer than the time limit",
 }
 
@@ -47,7 +49,7 @@ class VideoError(VidclsError):
 
     def __str__(self): return f"{self.path}: {REASONS[self.reason]}" + (f" ({self.detail})" if self.detail else "")
 
-# %% ../nbs/01_video.ipynb #a1c26705
+# %% ../nbs/01_video.ipynb #4702b22a
 _TRUSTED = ("mov", "matroska")  # formats whose headers say all
 
 def _container(path, trusted):
@@ -58,11 +60,13 @@ def _container(path, trusted):
         container.close()
     return av.open(path, metadata_errors="ignore")
 
-def _open(path, trusted=_TRUSTED) -> tuple:
+def _open(path, trusted=_TRUSTED, size: int = 0) -> tuple:
     "The open container and the video stream that a player would show. Raises `VideoError`."
     path = os.path.abspath(path)  # FFmpeg would take the "a:" of a relative "a:b.mp4" for a protocol
     try:
-        if os.path.getsize(path) == 0: raise VideoError(path, "empty")
+        now = os.path.getsize(path)
+        if now == 0: raise VideoError(path, "empty")
+        if size and now != size: raise VideoError(path, "changed", f"{now:,} bytes instead of {size:,}")
         container = _container(path, trusted)
     except FileNotFoundError: raise VideoError(path, "missing") from None
     except PermissionError: raise VideoError(path, "permission") from None
@@ -84,14 +88,13 @@ def _say(e: Exception) -> str:
     "FFmpeg's words without numbers and paths."
     return str(getattr(e, "strerror", None) or e).strip().rstrip(":")
 
-# %% ../nbs/01_video.ipynb #f7a02714
+# %% ../nbs/01_video.ipynb #f3c9ecf0
 @dataclass(frozen=True)
 class VideoInfo:
     "What is known of a video file without decoding it all."
     path: str
     container: str # FFmpeg's name of the format, such as "mov,mp4,m4a,3gp,3g2,mj2"
     codec: str # such as "h264"
-    pix_fmt: str # such as "yuv420p"
     width: int # pixels, as shown: after rotation
     height: int # pixels, as shown: after rotation
     rotation: int # degrees counter-clockwise by which frames are turned for showing: 0, 90, 180 or 270
@@ -102,6 +105,7 @@ class VideoInfo:
     time_base: Fraction # seconds per unit of timestamp
     keyframe_gap: int # longest distance between keyframes, in frames
     audio: bool # is there sound?
+    file_size: int = 0 # bytes; 0: not known
 
     @property
     def duration(self) -> float: # seconds
@@ -141,7 +145,7 @@ def _timing(container, stream, pts: list) -> tuple: # (timing, fps, frames)
     span = int(known[-1] - known[0]) + int(np.median(np.diff(known)))  # the last frame stays as long as most
     return "variable", len(pts) / (span * stream.time_base), len(pts)
 
-# %% ../nbs/01_video.ipynb #7043611e
+# %% ../nbs/01_video.ipynb #3f0993d1
 _HEAD = 20  # packets; no codec shows a picture later than that
 
 def _packets(container, stream):
@@ -152,16 +156,15 @@ def _packets(container, stream):
 def _read_table(container, stream, head: list) -> "tuple | None": # (timing, fps, frames, first timestamp, keyframe numbers)
     "What the header's table of frames tells; None where there is none, or where it is incomplete or uneven."
     if not container.format.name.startswith("mov") or not 2 <= stream.frames == len(stream.index_entries): return None
-    entries, shown = list(stream.index_entries), [p.pts for p in head]
-    n, step = len(entries), entries[1].timestamp - entries[0].timestamp
-    if step <= 0 or None in shown or any(b.timestamp - a.timestamp != step for a, b in pairwise(entries)): return None
-    if any(e.is_discard or e.pos + e.size > container.size for e in entries): return None
+    times, ends, keys, odd = zip(*((e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in stream.index_entries))
+    n, step, shown = len(times), times[1] - times[0], [p.pts for p in head]
+    if step <= 0 or any(odd) or max(ends) > container.size or times != tuple(range(times[0], times[0] + n * step, step)) or None in shown: return None
     start, first = min(shown), sorted(shown)[:_HEAD // 2]  # of the later ones, some may be shown after what was not read
     if n > _HEAD:
-        container.seek(entries[-_HEAD].timestamp, stream=stream, any_frame=True)
+        container.seek(times[-_HEAD], stream=stream, any_frame=True)
         shown = [p.pts for p in _packets(container, stream)]
     if first != [start + i * step for i in range(len(first))] or None in shown or max(shown, default=0) != start + (n - 1) * step: return None
-    return "constant", 1 / (step * stream.time_base), n, start, [i for i, e in enumerate(entries) if e.is_keyframe]
+    return "constant", 1 / (step * stream.time_base), n, start, [i for i, key in enumerate(keys) if key]
 
 def _read_packets(container, stream) -> tuple: # (timing, fps, frames, first timestamp, keyframe numbers)
     "What all packets tell."
@@ -181,24 +184,52 @@ def _first_picture(path, packet) -> av.VideoFrame:
     if first is None: raise VideoError(path, "damaged", "no frame decodes")
     return first
 
-# %% ../nbs/01_video.ipynb #d6e5ac0e
+# %% ../nbs/01_video.ipynb #877c7f63
+def _boxes(file, end: int):
+    "Yield the name of each box of an MP4, of those in `moov` and `trak` too, with the file at its content."
+    while (start := file.tell()) + 8 <= end:
+        size, name = struct.unpack(">I4s", file.read(8))
+        if size == 1: size = int.from_bytes(file.read(8), "big")
+        stop = min(start + size, end) if size >= 8 else end
+        if name in (b"moov", b"trak"): yield from _boxes(file, stop)
+        else: yield name
+        file.seek(stop)
+
+def _header_rotation(path, track: int) -> "int | None": # degrees counter-clockwise: 0, 90, 180 or 270; None where it is not plain
+    "How the header of an MP4 tells a player to turn the pictures of a track."
+    turns, one = {(1, 0): 0, (0, -1): 90, (-1, 0): 180, (0, 1): 270}, 1 << 16  # the matrix is of 16.16 fixed point numbers
+    with open(path, "rb") as file:
+        for name in _boxes(file, os.path.getsize(path)):
+            if name not in (b"mvhd", b"tkhd"): continue
+            head = file.read(96)
+            late = 12 * head[0]  # version 1 has two times and a duration of 8 bytes instead of 4
+            a, b = struct.unpack_from(">2i", head, late + (36 if name == b"mvhd" else 40))
+            if name == b"mvhd" and (a, b) != (one, 0): return None
+            if name == b"tkhd" and struct.unpack_from(">I", head, 12 + 8 * head[0])[0] == track: return turns.get((a / one, b / one))
+
+# %% ../nbs/01_video.ipynb #c2d51867
 def probe(
     path, # a video file
+    thorough: bool = True, # decode the first picture even where the header says all?
 ) -> VideoInfo:
     "Read a file's headers, times and first picture. Raises `VideoError`."
     container, stream = _open(path, trusted=("mov",))
     with container:
         head = list(islice(_packets(container, stream), _HEAD))
         if not head: raise VideoError(path, "damaged", "no packet of video")
-        known, first = _read_table(container, stream, head), _first_picture(path, head[0])
-        says = dict(path=str(path), container=container.format.name, codec=stream.codec_context.name, time_base=stream.time_base, audio=bool(container.streams.audio))
+        known, w, h, turn = _read_table(container, stream, head), stream.codec_context.width, stream.codec_context.height, None
+        if known and not thorough and w and h: turn = _header_rotation(path, stream.id)
+        if turn is None:
+            first = _first_picture(path, head[0])
+            w, h, turn = first.width, first.height, round(first.rotation) % 360
+        says = dict(path=str(path), container=container.format.name, codec=stream.codec_context.name, time_base=stream.time_base,
+                    audio=bool(container.streams.audio), file_size=container.size)
     if known is None:
         container, stream = _open(path, trusted=())
         with container: known = _read_packets(container, stream)
     timing, fps, n, start, keys = known
-    turn = round(first.rotation) % 360
-    w, h = (first.height, first.width) if turn % 180 else (first.width, first.height)
-    return VideoInfo(**says, pix_fmt=first.format.name, width=w, height=h, rotation=turn, num_frames=n, fps=fps, timing=timing, start=start,
+    if turn % 180: w, h = h, w
+    return VideoInfo(**says, width=w, height=h, rotation=turn, num_frames=n, fps=fps, timing=timing, start=start,
                      keyframe_gap=int(np.diff([*keys, n]).max()) if keys else n)
 
 # %% ../nbs/01_video.ipynb #1b888491
@@ -268,7 +299,7 @@ def _colour(frame) -> int:
     "Number in `COLOURS` of what a frame's planes mean."
     return 2 * {1: 1, 9: 2, 10: 2}.get(int(frame.colorspace), 0) + (int(frame.color_range) == 2)
 
-# %% ../nbs/01_video.ipynb #7481172f
+# %% ../nbs/01_video.ipynb #0e05b38b
 class Video:
     "A video file as a sequence of frames: uint8 RGB arrays of shape (height, width, 3)."
     def __init__(self,
@@ -308,7 +339,7 @@ class Video:
     def _reopen(self):
         "The file from its beginning: the one way there that works in every format."
         self.close()
-        self._container, self._stream = _open(self.path)
+        self._container, self._stream = _open(self.path, size=self.info.file_size)
 
     def __getitem__(self,
         i, # int, slice, or list of ints
