@@ -268,7 +268,7 @@ def test_gradients_are_those_of_the_mean_over_what_counts(shapes, tmp_path):
         def __init__(self): super().__init__(); self.fc = torch.nn.Linear(3, 4)
         def forward(self, x): return self.fc(x.mean((2, 3, 4)))
     from accelerate import Accelerator
-    from vidcls.data import TrainClips, TrainPlan, make_loader
+    from vidcls.data import ClipLoader, TrainClips, TrainPlan
     from vidcls.index import build_index
     from vidcls.train import _transforms, train_epoch
     index, weights = build_index(shapes, progress=False), []
@@ -279,7 +279,7 @@ def test_gradients_are_those_of_the_mean_over_what_counts(shapes, tmp_path):
         accelerator = Accelerator(cpu=True)
         model = Linear()
         model, opt = accelerator.prepare(model, torch.optim.SGD(model.parameters(), 1.0))
-        train_epoch(model, opt, make_loader(clips, TrainPlan(len(clips), size), workers=0), _transforms(c)[0], accelerator, c)
+        train_epoch(model, opt, ClipLoader(clips, TrainPlan(len(index), 1, size, accumulate=accumulate), workers=0), _transforms(c)[0], accelerator, c)
         weights.append(model.fc.weight.detach().clone())
     torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-6)
 

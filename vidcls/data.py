@@ -207,7 +207,7 @@ class Layout:
             yield list(zip(self.draw[a:z].tolist(), self.slot[a:z].tolist(), self.filler[a:z].tolist()))
             a = z
 
-# %% ../nbs/05_data.ipynb #8efb96e7
+# %% ../nbs/05_data.ipynb #df031d54
 class TrainPlan:
     "The batches of an epoch for one process: every clip once, in an order that depends on seed, epoch and sizes alone."
     def __init__(self,
@@ -215,6 +215,7 @@ class TrainPlan:
         clips_per_video: int, # clips of each video in an epoch
         batch_size: int, # clips per batch and process
         *,
+        accumulate: int = 1, # batches that make up one step
         window: int = 4, # videos of a lane among which clips are mixed
         seed: int = 0, # another seed, another order
         rank: int = 0, # number of this process
@@ -222,8 +223,8 @@ class TrainPlan:
     ):
         if batch_size < 1: raise VidclsError(f"batch size {batch_size} is too small; a batch has at least 1 clip")
         if window < 1: raise VidclsError(f"a shuffle window of {window} videos is too small; use at least 1")
-        self.num_videos, self.clips_per_video, self.batch_size, self.window = num_videos, clips_per_video, batch_size, window
-        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.num_videos, self.clips_per_video, self.batch_size = num_videos, clips_per_video, batch_size
+        self.accumulate, self.window, self.seed, self.rank, self.world_size = accumulate, window, seed, rank, world_size
         self.epoch = self.first = 0  # the position: which epoch, and the batch that it begins with; set them before iterating
 
     @property
@@ -250,16 +251,18 @@ class TrainPlan:
 
     def _lanes(self) -> tuple: # four int64 arrays: video, clip, lane and batch of every clip of the epoch
         "The whole epoch: lanes one after the other, each in the order of its batches."
-        n, c, lanes, batches = self.num_clips, self.clips_per_video, self.batch_size * self.world_size, self.num_batches
-        place, full = np.arange(n), n - lanes * (batches - 1)  # the last batch has a clip from the first `full` lanes only
-        short = np.maximum(place - full * batches, 0)
-        lane = np.where(place < full * batches, place // batches, full + short // max(batches - 1, 1))
-        batch = np.where(lane < full, place % batches, short % max(batches - 1, 1))
+        n, c, width = self.num_clips, self.clips_per_video, self.batch_size * self.world_size
+        lanes = width * self.accumulate
+        steps = -(-n // lanes)
+        place, full = np.arange(n), n - lanes * (steps - 1)  # the last step has a clip from the first `full` lanes only
+        short = np.maximum(place - full * steps, 0)
+        lane = np.where(place < full * steps, place // steps, full + short // max(steps - 1, 1))
+        step = np.where(lane < full, place % steps, short % max(steps - 1, 1))
         order = place
         if c > 1 and self.window > 1:
             ahead = hash_array(place, stable_hash(self.seed, self.epoch, "window")) % np.uint64(self.window * c)
-            order = np.lexsort((batch + ahead.astype(np.int64), lane))
-        return shuffled(self.num_videos, self.seed, self.epoch, "order")[order // c], order % c, lane, batch
+            order = np.lexsort((step + ahead.astype(np.int64), lane))
+        return shuffled(self.num_videos, self.seed, self.epoch, "order")[order // c], order % c, lane, step * self.accumulate + lane // width
 
     def layout(self) -> Layout:
         "What this process decodes from the position on, and where it goes."
@@ -268,8 +271,8 @@ class TrainPlan:
         mine = mine[np.lexsort((lane[mine], batch[mine]))]
         last = self.num_batches - 1
         idle = len(self) > 0 and not (batch[mine] == last).any()  # no clip is left for this process: it repeats another one's, which counts nothing
-        if idle: mine = np.append(mine, last)  # lane 0's
-        video, clip, batch = video[mine], clip[mine], batch[mine]
+        if idle: mine = np.append(mine, 0)
+        video, clip, batch = video[mine], clip[mine], np.append(batch[mine[:len(mine) - idle]], [last] * idle)
         _, first, which = np.unique(video, return_index=True, return_inverse=True)
         number = np.empty(len(first), np.int64)
         number[np.argsort(first)] = np.arange(len(first))

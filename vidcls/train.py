@@ -7,7 +7,7 @@ __all__ = ['Size', 'PROTOCOL', 'HARMLESS', 'TrainConfig', 'check_config', 'lr_fa
            'Meter', 'train_epoch', 'describe', 'check_same_run', 'fit', 'evaluate_run', 'settings_of', 'tidy_args',
            'parse_config', 'run_config', 'evaluate_only', 'guarded']
 
-# %% ../nbs/11_train.ipynb #189e2714
+# %% ../nbs/11_train.ipynb #6c043e0b
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from importlib.metadata import version
@@ -38,14 +39,14 @@ from tqdm.auto import tqdm
 
 from .checkpoint import Checkpoint, Run, fit_state, to_json, write_whole
 from .clips import VidclsError, as_rate, show_bars, stable_hash
-from .data import Batch, EvalClips, EvalPlan, TrainClips, TrainPlan, long_enough, make_loader
+from .data import FAILURES, Batch, ClipLoader, EvalClips, EvalPlan, TrainClips, TrainPlan, long_enough
 from .evaluate import Evaluation, evaluate, protocol_line
 from .index import VideoIndex, build_index
 from .models import create_model, model_card, num_params
 from .plots import write_report
 from .transforms import ClipTransform, check_crop
 
-# %% ../nbs/11_train.ipynb #3b10555c
+# %% ../nbs/11_train.ipynb #c25c88db
 Size = tuple[int, int]
 _alias = lambda *names: tyro.conf.arg(aliases=names)
 
@@ -61,6 +62,10 @@ class TrainConfig:
     clips_per_video: int = 5 # clips taken from each video: at random starts in each epoch, evenly spread in evaluation
     val_clips_per_video: Optional[int] = None # clips taken from each video in evaluation; none: as in training
     short: Literal["repeat_last", "loop", "drop"] = "repeat_last" # what happens to videos shorter than a clip
+    shuffle_window: int = 4 # videos of a place in the batch among which clips are mixed
+    planes: bool = True # frames travel as YUV planes, the decoder's own; else as RGB, with twice the bytes
+    on_failure: Literal[FAILURES] = "skip" # what becomes of a training clip that can't be decoded: left out, replaced by another video of its class, or the end of the run
+    time_limit: float = 60. # seconds that decoding a clip may take
     train_resize_size: Size = (128, 171) # height and width to which the decoder resizes, training
     train_crop_size: Size = (112, 112) # height and width of the random crop
     val_resize_size: Size = (128, 171) # height and width to which the decoder resizes, evaluation
@@ -95,7 +100,7 @@ class TrainConfig:
     kinetics_version: Optional[Literal["400", "600", "700"]] = None # checks the number of classes
     print_freq: int = 10 # iterations between lines of progress where there is no terminal; at most one in 10 s
 
-# %% ../nbs/11_train.ipynb #5d281154
+# %% ../nbs/11_train.ipynb #84664a30
 def check_config(
     c: TrainConfig, # settings
 ):
@@ -103,12 +108,13 @@ def check_config(
     def need(ok, name, allowed):
         if not ok: raise VidclsError(f"--{name.replace('_', '-')} {getattr(c, name)!r} is not possible: {allowed}")
     need(c.data_path, "data_path", "give the folder or csv file of the videos")
-    for name in ("clip_len", "clips_per_video", "batch_size", "accumulate", "epochs", "print_freq"): need(getattr(c, name) >= 1, name, "it must be at least 1")
+    for name in ("clip_len", "clips_per_video", "batch_size", "accumulate", "epochs", "print_freq", "shuffle_window"): need(getattr(c, name) >= 1, name, "it must be at least 1")
     for name in ("lr_warmup_epochs", "start_epoch", "weight_decay", "lr_gamma"): need(getattr(c, name) >= 0, name, "it must not be negative")
     for name in ("hflip", "max_broken", "lr_warmup_decay"): need(0 <= getattr(c, name) <= 1, name, "it must lie between 0 and 1")
     for name in ("momentum", "label_smoothing"): need(0 <= getattr(c, name) < 1, name, "it must be at least 0 and less than 1")
     need(c.val_clips_per_video is None or c.val_clips_per_video >= 1, "val_clips_per_video", "it must be at least 1")
     need(c.lr is None or c.lr > 0, "lr", "it must be positive")
+    need(c.time_limit > 0, "time_limit", "it must be a positive number of seconds")
     need(c.workers is None or c.workers >= 0, "workers", "use 0 to decode in the training process, or more")
     need(c.start_epoch < c.epochs, "start_epoch", f"it must be less than the {c.epochs} epochs")
     need(not c.nesterov or c.momentum > 0, "nesterov", "it needs a momentum")
@@ -196,7 +202,7 @@ class Meter:
         loss, hits, n = accelerator.reduce(self.sums).tolist()
         return dict(loss=loss / n if n else math.nan, train_top1=hits / n if n else math.nan, clips=int(n))
 
-# %% ../nbs/11_train.ipynb #47721705
+# %% ../nbs/11_train.ipynb #0d2d83ec
 def train_epoch(
     model: nn.Module, # prepared by Accelerate
     optimizer: torch.optim.Optimizer, # prepared by Accelerate
@@ -207,7 +213,7 @@ def train_epoch(
 ) -> tuple: # (record of the epoch, failures of all processes as [(video, why), …])
     "Train on every batch of a loader once."
     model.train()
-    plan, steps, step = loader.batch_sampler, math.ceil(len(loader) / c.accumulate), 0
+    plan, steps, step = loader.plan, math.ceil(len(loader) / c.accumulate), 0
     torch.manual_seed(stable_hash(c.seed, plan.epoch, accelerator.process_index, "torch") >> 1)  # for dropout: the same however often the run was stopped
     meter, failed, device, lr = Meter(accelerator.device), [], accelerator.device, base_lr(c, accelerator.num_processes)
     nominal, counted, waited = c.batch_size * c.accumulate, torch.zeros((), device=device), 0.
@@ -224,7 +230,7 @@ def train_epoch(
         batch = batch.to(device)
         last = (i + 1) % c.accumulate == 0 or i + 1 == len(loader)
         with nullcontext() if last else accelerator.no_sync(model):
-            logits = model(transform(batch.frames, batch.seeds)).float()
+            logits = model(transform(batch.frames, batch.seeds, batch.planes)).float()
             losses = F.cross_entropy(logits, batch.targets, label_smoothing=c.label_smoothing, reduction="none")
             accelerator.backward((losses * batch.weights).sum() / nominal)
         meter.add(losses, logits, batch)
@@ -277,9 +283,9 @@ def _own_version() -> str:
     from vidcls import __version__
     return __version__
 
-# %% ../nbs/11_train.ipynb #99332156
-PROTOCOL = ("clip_len", "frame_rate", "short", "val_resize_size", "val_crop_size", "clips_per_video", "val_clips_per_video") # what a number of an evaluation depends on
-HARMLESS = {"output_dir", "resume", "overwrite", "workers", "cache_dataset", "print_freq", "device", "epochs", "data_path", "test_only", "max_broken", "start_epoch", "kinetics_version"}
+# %% ../nbs/11_train.ipynb #74533936
+PROTOCOL = ("clip_len", "frame_rate", "short", "planes", "val_resize_size", "val_crop_size", "clips_per_video", "val_clips_per_video") # what a number of an evaluation depends on
+HARMLESS = {"output_dir", "resume", "overwrite", "workers", "time_limit", "on_failure", "cache_dataset", "print_freq", "device", "epochs", "data_path", "test_only", "max_broken", "start_epoch", "kinetics_version"}
 
 # %% ../nbs/11_train.ipynb #5d93a05f
 def check_same_run(
@@ -378,7 +384,7 @@ def _keep(run: Run, model: nn.Module, optimizer, scaler, record: dict, best: flo
     if better: run.save("best", replace(kept, training={}))
     run.save("last", kept)
 
-# %% ../nbs/11_train.ipynb #46860e7b
+# %% ../nbs/11_train.ipynb #725cc18a
 def _data(c: TrainConfig) -> tuple: # (train, val, problems, {split: videos dropped as too short})
     "Both splits. Broken videos stay in the validation, where they count as wrong."
     train = build_index(c.data_path, "train", cache=c.cache_dataset)
@@ -401,16 +407,17 @@ def _long_enough(index: VideoIndex, c: TrainConfig) -> VideoIndex:
 
 def _loaders(c: TrainConfig, train, val, accelerator) -> tuple: # (plan, loader, val_loader)
     "The plan of training, and loaders for both splits."
-    cut, views = dict(clip_len=c.clip_len, frame_rate=c.frame_rate, short=c.short, seed=c.seed), c.val_clips_per_video or c.clips_per_video
+    cut = dict(clip_len=c.clip_len, frame_rate=c.frame_rate, short=c.short, seed=c.seed, planes=c.planes, time_limit=c.time_limit)
+    views = c.val_clips_per_video or c.clips_per_video
     place = dict(rank=accelerator.process_index, world_size=accelerator.num_processes)
     workers = _workers(c, accelerator)
     how = dict(workers=workers, pin_memory=accelerator.device.type == "cuda")
     if train is None: plan = loader = None
     else:
-        clips = TrainClips(train, size=c.train_resize_size, clips_per_video=c.clips_per_video, **cut)
-        plan = TrainPlan(len(clips), c.batch_size, seed=c.seed, **place)
-        loader = make_loader(clips, plan, **how)
-    return plan, loader, make_loader(EvalClips(val, size=c.val_resize_size, clips_per_video=views, **cut), EvalPlan(len(val), c.batch_size // views, **place), **how)
+        clips = TrainClips(train, size=c.train_resize_size, clips_per_video=c.clips_per_video, on_failure=c.on_failure, **cut)
+        plan = TrainPlan(len(train), c.clips_per_video, c.batch_size, accumulate=c.accumulate, window=c.shuffle_window, seed=c.seed, **place)
+        loader = ClipLoader(clips, plan, **how)
+    return plan, loader, ClipLoader(EvalClips(val, size=c.val_resize_size, clips_per_video=views, **cut), EvalPlan(len(val), c.batch_size // views, **place), **how)
 
 def _workers(c: TrainConfig, accelerator) -> int:
     "Loader processes: what was asked for, or this process's share of the cores."
@@ -456,7 +463,7 @@ def _check_broken(broken: dict, train: VideoIndex, limit: float):
     alive = {train.targets[i] for i in range(len(train)) if train.key(i) not in broken}
     if len(alive) < len(set(train.targets)): raise VidclsError(f"all videos of a class do not decode, for example {path}: {why}; mend them, or go on with --max-broken 1")
 
-# %% ../nbs/11_train.ipynb #a3f8f0d4
+# %% ../nbs/11_train.ipynb #e1d39b95
 def evaluate_run(
     run, # a `Run`, or its folder
     c: "TrainConfig | None" = None, # settings; None: those of the run
@@ -480,7 +487,7 @@ def evaluate_run(
     _, _, loader = _loaders(c, None, index, accelerator)
     result = evaluate(model, loader, _transforms(c, **config["input"])[1], accelerator=accelerator, progress=accelerator.is_main_process)
     result.about = dict(model=c.model, checkpoint=checkpoint, epoch=kept.state["epoch"], data_path=c.data_path, data=index.fingerprint(), precision=accelerator.mixed_precision)
-    on_main(accelerator, lambda: _write_evaluation(run, c, own, config, result, loader.dataset, quiet))
+    on_main(accelerator, lambda: _write_evaluation(run, c, own, config, result, loader.clips, quiet))
     return result
 
 # %% ../nbs/11_train.ipynb #78c6c0c5
@@ -496,7 +503,7 @@ def _write_evaluation(run: Run, c: TrainConfig, own: TrainConfig, config: dict, 
                         summary=dict(title=f"{c.model} on {Path(c.data_path).name}", epoch=result.about["epoch"]) | headline | dict(protocol=how))
     if not quiet: _last_words(run, result.report(), how, page)
 
-# %% ../nbs/11_train.ipynb #f5f54f6d
+# %% ../nbs/11_train.ipynb #8fa191ff
 def _last_words(run: Run, metrics: dict, how: str, report):
     "What an evaluation has found, and where to look."
     run.say(f"epoch {metrics['epoch']}, {how}:")
@@ -519,6 +526,8 @@ def _samples(result: Evaluation, clips: EvalClips, most: int = 6) -> list:
     right = result.probs[ok].argmax(1) == result.targets[ok]
     wrong = sorted(ok[~right], key=lambda v: result.probs[v, result.targets[v]])[:most]
     shown = [*wrong, *ok[right][np.linspace(0, right.sum() - 1, min(most, right.sum())).astype(int)]]
+    clips = copy(clips)
+    clips.planes = False  # pictures are of RGB
     return [dict(clip=sample.frames[0].numpy(), frame_rate=float(clips.frame_rate or clips.index.info(v).fps), probs=result.probs[v], label=int(result.targets[v]), name=clips.index.key(v)) for v in shown if (sample := clips[v]).frames is not None]
 
 # %% ../nbs/11_train.ipynb #1e05cb67
