@@ -90,20 +90,22 @@ SCHEMA = pa.schema([("path", pa.string()), ("label", _words), ("split", _words),
                     ("time_base_num", pa.int32()), ("time_base_den", pa.int32()), ("keyframe_gap", pa.int32()), ("audio", pa.bool_()), ("duration", pa.float64()),
                     ("file_size", pa.int64()), ("mtime_ns", pa.int64()), ("problem", _words), ("detail", pa.string())], metadata={"vidcls_index": str(VERSION)})
 
-# %% ../nbs/03_index.ipynb #6ca4f089
-def _row(root: Path, thorough: bool, path: str) -> dict:
+# %% ../nbs/03_index.ipynb #ab4f9922
+_PLAIN = [name for name in SCHEMA.names if name in VideoInfo.__dataclass_fields__ and name not in ("path", "fps", "time_base")]
+
+def _row(root: str, thorough: bool, path: str) -> dict:
     "Probe one file. A problem becomes part of the row; its size and time of change make it known again."
-    row = dict(path=path)
+    row, file = dict(path=path), os.path.join(root, path)
     try:
-        stat = os.stat(root / path)
+        stat = os.stat(file)
         row |= dict(file_size=stat.st_size, mtime_ns=stat.st_mtime_ns)
-        info = probe(root / path, thorough)
+        info = probe(file, thorough)
     except FileNotFoundError: return row | dict(problem="missing")
     except OSError as e: return row | dict(problem="permission", detail=e.strerror)
     except VideoError as e: return row | dict(problem=e.reason, detail=e.detail)
     except Exception as e: return row | dict(problem="damaged", detail=f"{type(e).__name__}: {e}")  # one odd file must not cost the index of all others
-    known = {k: getattr(info, k) for k in SCHEMA.names if hasattr(info, k) and k != "path"}
-    return row | known | dict(fps_num=info.fps.numerator, fps_den=info.fps.denominator, time_base_num=info.time_base.numerator, time_base_den=info.time_base.denominator)
+    for name in _PLAIN: row[name] = getattr(info, name)
+    return row | dict(duration=info.duration, fps_num=info.fps.numerator, fps_den=info.fps.denominator, time_base_num=info.time_base.numerator, time_base_den=info.time_base.denominator)
 
 # %% ../nbs/03_index.ipynb #a41417a0
 class VideoIndex:
@@ -172,7 +174,7 @@ class VideoIndex:
                 raise VidclsError(f"{len(bad)} of {len(self)} videos are broken, more than {max_broken:.0%}, for example {bad[0][0]}: {bad[0][1]}; mend them, or allow it with --max-broken")
         return self.select(pc.is_null(self.table["problem"]))
 
-# %% ../nbs/03_index.ipynb #56d9ff04
+# %% ../nbs/03_index.ipynb #e016c79f
 def num_cores() -> int: # at least 1
     "Cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -181,29 +183,35 @@ def in_processes(
     work, # function of one item; must be found by name in its module, or a `functools.partial` of such
     items, # what to work on
     workers: "int | None" = None, # processes; None: one per core; 0: none, all is done in this one
+    *,
+    chunk: int = 1, # items that are handed to a process at a time
     lost=None, # what stands for the answer when an item brings its process down
 ):
     "Yield (item, answer) as they are ready, in any order."
-    todo, careful = list(items)[::-1], 0
-    if workers == 0: yield from ((x, work(x)) for x in reversed(todo)); return
+    items, careful = list(items), 0
+    if workers == 0: yield from ((x, work(x)) for x in items); return
+    todo = [items[i:i + chunk] for i in range(0, len(items), chunk)][::-1]
     workers, context = workers or num_cores(), get_context("fork" if sys.platform == "linux" else "spawn")
     while todo:
         alone = careful > 0
         pool, running = ProcessPoolExecutor(1 if alone else min(workers, len(todo)), context), {}
         try:
             while todo or running:
-                while todo and len(running) < (1 if alone else 4 * workers):
-                    item = todo.pop()
-                    running[pool.submit(work, item)] = item
+                while todo and len(running) < (1 if alone else 2 * workers):
+                    some = todo.pop()
+                    running[pool.submit(_each, work, some)] = some
                 for job in wait(running, return_when=FIRST_COMPLETED).done:
-                    answer = job.result()
-                    yield running.pop(job), answer
+                    answers = job.result()
+                    yield from zip(running.pop(job), answers)
                     careful -= alone
                 if alone and not careful: break  # the danger is over
         except BrokenProcessPool:
-            if alone: careful -= 1; yield running.popitem()[1], lost
-            else: todo += reversed(running.values()); careful = len(running)
+            singles = [[x] for some in running.values() for x in some]
+            if alone: careful -= 1; yield singles[0][0], lost
+            else: todo += singles[::-1]; careful = len(singles)
         finally: pool.shutdown(cancel_futures=True)
+
+def _each(work, items: list) -> list: return [work(x) for x in items]
 
 # %% ../nbs/03_index.ipynb #3eaca81f
 def _cache_file(root: Path, split: str) -> Path:
@@ -246,7 +254,7 @@ def _still_true(known: pa.Table, paths: list, stats: np.ndarray) -> np.ndarray: 
     passing = pc.is_in(known["problem"].cast(pa.string()), pa.array(["missing", "permission"])).to_numpy()[rows]
     return np.where(same.all(1) & ~passing & (rows >= 0), rows, -1)
 
-# %% ../nbs/03_index.ipynb #eb462a20
+# %% ../nbs/03_index.ipynb #62a49ffc
 _KEEP_EVERY = 60.  # seconds
 
 def _probe_all(root: Path, paths: list, thorough: bool, workers, bar, keep) -> pa.Table: # one row for each path, in any order
@@ -257,7 +265,7 @@ def _probe_all(root: Path, paths: list, thorough: bool, workers, bar, keep) -> p
         table, rows = pa.concat_tables([table, pa.Table.from_pylist(rows, SCHEMA)]).unify_dictionaries(), []
         return table
     try:
-        for path, row in in_processes(partial(_row, root, thorough), paths, workers):
+        for path, row in in_processes(partial(_row, str(root), thorough), paths, workers, chunk=32):
             rows.append(row or dict(path=path, problem="damaged", detail="its decoder brings the process down"))
             bar.update()
             if len(rows) >= 5000: gather()
