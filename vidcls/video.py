@@ -6,10 +6,11 @@
 __all__ = ['REASONS', 'MP4', 'COLOURS', 'VideoError', 'VideoInfo', 'probe', 'output_size', 'planes_size', 'as_time', 'Video',
            'write_video']
 
-# %% ../nbs/01_video.ipynb #c121fd3c
+# %% ../nbs/01_video.ipynb #ec747bdb
 import os
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -268,7 +269,7 @@ def _colour(frame) -> int:
     "Number in `COLOURS` of what a frame's planes mean."
     return 2 * {1: 1, 9: 2, 10: 2}.get(int(frame.colorspace), 0) + (int(frame.color_range) == 2)
 
-# %% ../nbs/01_video.ipynb #0e05b38b
+# %% ../nbs/01_video.ipynb #62f16103
 class Video:
     "A video file as a sequence of frames: uint8 RGB arrays of shape (height, width, 3)."
     def __init__(self,
@@ -353,6 +354,13 @@ class Video:
         n = num_ticks(len(self), self.info.fps, rate)
         ticks = np.concatenate([clip_ticks(int(s), num_frames, n, short) for s in starts])
         return self._decode(self._positions_of(ticks, rate)).reshape(-1, num_frames, *self.shape)
+
+    def at_ticks(self,
+        ticks, # ints in rising order: ticks of the grid of `frame_rate`
+        frame_rate: "int | float | Fraction", # frames per second of the grid
+    ) -> Iterator: # of `av.VideoFrame`, as decoded; the same object where nothing has changed
+        "The frames on screen at ticks of a grid, one after the other, for those who make something else of them."
+        for _, frame in self._pass(self._positions_of(np.asarray(ticks, np.int64), as_rate(frame_rate)), float("inf")): yield frame
 
     def _positions_of(self, ticks: np.ndarray, rate: Fraction) -> list:
         "Where, in the file's own units, to look for the frames on screen at ticks of a grid."
