@@ -78,7 +78,7 @@ def protocol_line(
     return (f"{videos} videos, {p['clips_per_video']} clips of {p['clip_len']} frames at {rate} each, {'x'.join(map(str, p['crop']))} {p['crops']} crop of "
             f"{'x'.join(map(str, p['resize']))}, {p['aggregation']}, failed videos {p['failed_videos']}")
 
-# %% ../nbs/07_evaluate.ipynb #afe83e13
+# %% ../nbs/07_evaluate.ipynb #f87fc50b
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, # gives logits (B, classes) for clips (B, C, T, H, W)
@@ -104,7 +104,7 @@ def evaluate(
         if not good.any(): continue
         videos = batch.videos[good].view(-1, clips.clips_per_video)[:, 0].to(device, non_blocking=True)
         moved = batch.to(device)
-        logits = model(transform(moved.frames, planes=moved.planes)).float()[good.to(device)]
+        logits = model(transform(moved.frames)).float()[good.to(device)]
         targets = moved.targets[good.to(device)]
         rank = (~(logits < logits.gather(1, targets[:, None]))).sum(1, keepdim=True)  # as `topk_hits`: ties and NaN go against it
         columns = [logits.softmax(-1), rank <= 1, rank <= k, F.cross_entropy(logits, targets, reduction="none")[:, None], torch.ones_like(logits[:, :1])]
@@ -114,6 +114,6 @@ def evaluate(
         table, failed = accelerator.reduce(table), gather_object(failed)
     table = table.cpu().numpy()
     protocol = dict(clip_len=clips.clip_len, frame_rate=float(clips.frame_rate) if clips.frame_rate else None, clips_per_video=clips.clips_per_video, crops="centre",
-                    resize=list(clips.size), resize_filter="swscale bilinear, antialiased", pixels="yuv420 planes" if clips.planes else "rgb", crop=list(transform.crop), short_videos=clips.short, aggregation="mean of softmax", failed_videos="counted as wrong")
+                    resize=list(clips.size), resize_filter="swscale bilinear, antialiased", crop=list(transform.crop), short_videos=clips.short, aggregation="mean of softmax", failed_videos="counted as wrong")
     return Evaluation(index.classes, index.targets, table[:, :-4], table[:, -4:-2], table[:, -2], table[:, -1] > 0, protocol,
                       [(index.key(v), why.split(": ", 1)[-1]) for v, why in sorted(failed)])

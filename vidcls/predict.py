@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'Classifier', 'predict']
 
-# %% ../nbs/12_predict.ipynb #ea8795d6
+# %% ../nbs/12_predict.ipynb #411e77e5
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from .checkpoint import load_model
 from .clips import VidclsError, num_starts, num_ticks, uniform_starts
-from .transforms import ClipTransform, Planes
+from .transforms import ClipTransform
 from .video import Video
 
 # %% ../nbs/12_predict.ipynb #86625821
@@ -35,7 +35,7 @@ class Prediction:
 
     def __repr__(self): return f"Prediction({Path(self.path).name!r}: " + ", ".join(f"{c} {p:.1%}" for c, p in self.top(3)) + ")"
 
-# %% ../nbs/12_predict.ipynb #76726740
+# %% ../nbs/12_predict.ipynb #69aec0bf
 class Classifier:
     "The trained network of a run, ready for videos. Raises `VidclsError` where the run has none."
     def __init__(self,
@@ -53,19 +53,14 @@ class Classifier:
         path, # a video file
         clips: "int | None" = None, # how many, evenly spread; None: as many as in the run's evaluation
     ) -> tuple: # (uint8 of shape (clips, T, H, W, C), their starts in seconds)
-        "The clips by which a video is judged, as pictures. Raises `VideoError`."
-        frames, _, times = self._cut(path, clips, planes=False)
-        return frames, times
-
-    def _cut(self, path, clips, planes: bool) -> tuple: # (frames, colour, starts in seconds)
-        "The clips by which a video is judged, as pictures or as planes."
+        "The clips by which a video is judged. Raises `VideoError`."
         s = self.settings
         if clips is not None and clips < 1: raise VidclsError(f"{clips} clips are too few to judge a video by; take at least 1")
-        with Video(path, size=tuple(s["val_resize_size"]), planes=planes) as video:
+        with Video(path, size=tuple(s["val_resize_size"]), planar=True) as video:
             rate = s["frame_rate"] or video.info.fps
             starts = uniform_starts(num_starts(num_ticks(len(video), video.info.fps, rate), s["clip_len"], s["short"]), clips or s["val_clips_per_video"] or s["clips_per_video"])
             if not starts: raise VidclsError(f"{path}: the video of {video.duration:.2f} s is shorter than a clip of {s['clip_len']} frames at {float(rate):g} fps, and this run drops such videos")
-            return video.clips(starts, s["clip_len"], rate, s["short"]), video.colour, [float(t / rate) for t in starts]
+            return video.clips(starts, s["clip_len"], rate, s["short"]), [float(t / rate) for t in starts]
 
     @torch.inference_mode()
     def __call__(self,
@@ -73,10 +68,8 @@ class Classifier:
         clips: "int | None" = None, # how many, evenly spread; None: as many as in the run's evaluation
     ) -> Prediction:
         "Classify a video. Raises `VideoError`."
-        planes = self.settings.get("planes", False)
-        frames, colour, times = self._cut(path, clips, planes)
-        what = Planes(tuple(self.settings["val_resize_size"]), torch.tensor([colour])) if planes else None
-        probs = torch.cat([self.model(self.transform(torch.from_numpy(f[None]).to(self.device), planes=what)).float().softmax(-1).cpu() for f in frames]).numpy()
+        frames, times = self.clips(path, clips)
+        probs = torch.cat([self.model(self.transform(torch.from_numpy(f[None]).to(self.device))).float().softmax(-1).cpu() for f in frames]).numpy()
         return Prediction(str(path), self.classes, probs.mean(0), probs, times)
 
     def __repr__(self): return f"Classifier({self.settings['model']}, {len(self.classes)} classes)"

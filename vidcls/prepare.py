@@ -52,10 +52,10 @@ class PrepareConfig:
         "What the encoder is told: no B-frames, no deblocking, no arithmetic coding, all of which cost the decoder time; one thread, as each core has its own video."
         return dict(preset=self.preset, crf=str(self.crf), g=str(self.gop), bf="0", tune="fastdecode", threads="1", **{"x264-params": "mbtree=0"})  # with mbtree, x264 gives other bytes in every run
 
-# %% ../nbs/10_prepare.ipynb #410c78a2
+# %% ../nbs/10_prepare.ipynb #4320fbe7
 def _pictures(video: Video, rate: Fraction, scaler: VideoReformatter) -> Iterator[av.VideoFrame]:
     "The frame on screen at each tick, of the video's size, filled up to even numbers."
-    (h, w), last = video.size, None
+    (h, w, _), last = video.shape, None
     even = h + h % 2, w + w % 2
     for frame in video.at_ticks(range(num_ticks(len(video), video.info.fps, rate)), rate):
         if frame is not last:
@@ -236,7 +236,7 @@ def _write_json(file: Path, content: dict):
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(part, file)
 
-# %% ../nbs/10_prepare.ipynb #c91f63d1
+# %% ../nbs/10_prepare.ipynb #58a439ad
 def prepare(
     src, # a data set, see `find_videos`
     dst, # folder to make, or to complete
@@ -260,12 +260,13 @@ def prepare(
     pairs = {path: (root / path, dst / name) for path, name in names.items() if path not in bad}
     open_ = {path for path, pair in pairs.items() if not _is_done(*pair)}
     left = sum(float(np.nansum(index.table["duration"].to_numpy()[np.isin(index.table["path"].to_numpy(zero_copy_only=False), list(open_))])) for index in indexes.values()) if open_ else 0.
-    size, pace = _estimate(root, indexes, config, workers) if open_ else (0., 0.)
+    space = shutil.disk_usage(next(p for p in (dst, *dst.absolute().parents) if p.exists())).free
+    weight = sum(pairs[path][0].stat().st_size for path in open_)
+    size, pace = _estimate(root, indexes, config, workers) if open_ and (dry_run or weight > space) else (0., 0.)  # where the originals would fit, the copies will
     if dry_run:
         total = sum(float(np.nansum(index.table["duration"].to_numpy())) for index in indexes.values())
         report.before = sum(int(index.table["file_size"][i].as_py() or 0) for index in indexes.values() for i in range(len(index)) if index.key(i) not in bad)
         report.done, report.after, report.seconds, report.estimated = len(pairs), round(size * total), pace * left, True
-    space = shutil.disk_usage(next(p for p in (dst, *dst.absolute().parents) if p.exists())).free
     if size * left * 1.1 > space: raise DiskFull(f"the copies need about {_bytes(size * left * 1.1)}, but {dst} has {_bytes(space)} left; make room, or choose a smaller --short-side or a larger --crf")
     if dry_run: return report
     result = transcode_all(pairs.values(), config, workers=workers, progress=progress)

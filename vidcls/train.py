@@ -7,7 +7,7 @@ __all__ = ['Size', 'PROTOCOL', 'HARMLESS', 'TrainConfig', 'check_config', 'lr_fa
            'Meter', 'train_epoch', 'describe', 'check_same_run', 'fit', 'evaluate_run', 'settings_of', 'tidy_args',
            'parse_config', 'run_config', 'evaluate_only', 'guarded']
 
-# %% ../nbs/11_train.ipynb #6c043e0b
+# %% ../nbs/11_train.ipynb #bc347803
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from importlib.metadata import version
@@ -46,7 +45,7 @@ from .models import create_model, model_card, num_params
 from .plots import write_report
 from .transforms import ClipTransform, check_crop
 
-# %% ../nbs/11_train.ipynb #c25c88db
+# %% ../nbs/11_train.ipynb #fff7fc11
 Size = tuple[int, int]
 _alias = lambda *names: tyro.conf.arg(aliases=names)
 
@@ -63,7 +62,6 @@ class TrainConfig:
     val_clips_per_video: Optional[int] = None # clips taken from each video in evaluation; none: as in training
     short: Literal["repeat_last", "loop", "drop"] = "repeat_last" # what happens to videos shorter than a clip
     shuffle_window: int = 4 # videos of a place in the batch among which clips are mixed
-    planes: bool = True # frames travel as YUV planes, the decoder's own; else as RGB, with twice the bytes
     on_failure: Literal[FAILURES] = "skip" # what becomes of a training clip that can't be decoded: left out, replaced by another video of its class, or the end of the run
     time_limit: float = 60. # seconds that decoding a clip may take
     train_resize_size: Size = (128, 171) # height and width to which the decoder resizes, training
@@ -202,7 +200,7 @@ class Meter:
         loss, hits, n = accelerator.reduce(self.sums).tolist()
         return dict(loss=loss / n if n else math.nan, train_top1=hits / n if n else math.nan, clips=int(n))
 
-# %% ../nbs/11_train.ipynb #0d2d83ec
+# %% ../nbs/11_train.ipynb #ed552783
 def train_epoch(
     model: nn.Module, # prepared by Accelerate
     optimizer: torch.optim.Optimizer, # prepared by Accelerate
@@ -218,6 +216,7 @@ def train_epoch(
     meter, failed, device, lr = Meter(accelerator.device), [], accelerator.device, base_lr(c, accelerator.num_processes)
     nominal, counted, waited = c.batch_size * c.accumulate, torch.zeros((), device=device), 0.
     began = told = time.perf_counter()
+    clips = None
     bar = tqdm(total=len(loader), desc=f"epoch {plan.epoch + 1}/{c.epochs}", unit="clip", unit_scale=c.batch_size * accelerator.num_processes, leave=False,
                disable=not (accelerator.is_main_process and show_bars()))
     batches = iter(loader)
@@ -230,7 +229,8 @@ def train_epoch(
         batch = batch.to(device)
         last = (i + 1) % c.accumulate == 0 or i + 1 == len(loader)
         with nullcontext() if last else accelerator.no_sync(model):
-            logits = model(transform(batch.frames, batch.seeds, batch.planes)).float()
+            clips = transform(batch.frames, batch.seeds, out=clips)
+            logits = model(clips).float()
             losses = F.cross_entropy(logits, batch.targets, label_smoothing=c.label_smoothing, reduction="none")
             accelerator.backward((losses * batch.weights).sum() / nominal)
         meter.add(losses, logits, batch)
@@ -283,8 +283,8 @@ def _own_version() -> str:
     from vidcls import __version__
     return __version__
 
-# %% ../nbs/11_train.ipynb #74533936
-PROTOCOL = ("clip_len", "frame_rate", "short", "planes", "val_resize_size", "val_crop_size", "clips_per_video", "val_clips_per_video") # what a number of an evaluation depends on
+# %% ../nbs/11_train.ipynb #02c8fd36
+PROTOCOL = ("clip_len", "frame_rate", "short", "val_resize_size", "val_crop_size", "clips_per_video", "val_clips_per_video") # what a number of an evaluation depends on
 HARMLESS = {"output_dir", "resume", "overwrite", "workers", "time_limit", "on_failure", "cache_dataset", "print_freq", "device", "epochs", "data_path", "test_only", "max_broken", "start_epoch", "kinetics_version"}
 
 # %% ../nbs/11_train.ipynb #5d93a05f
@@ -384,7 +384,7 @@ def _keep(run: Run, model: nn.Module, optimizer, scaler, record: dict, best: flo
     if better: run.save("best", replace(kept, training={}))
     run.save("last", kept)
 
-# %% ../nbs/11_train.ipynb #725cc18a
+# %% ../nbs/11_train.ipynb #7e25d105
 def _data(c: TrainConfig) -> tuple: # (train, val, problems, {split: videos dropped as too short})
     "Both splits. Broken videos stay in the validation, where they count as wrong."
     train = build_index(c.data_path, "train", cache=c.cache_dataset)
@@ -407,7 +407,7 @@ def _long_enough(index: VideoIndex, c: TrainConfig) -> VideoIndex:
 
 def _loaders(c: TrainConfig, train, val, accelerator) -> tuple: # (plan, loader, val_loader)
     "The plan of training, and loaders for both splits."
-    cut = dict(clip_len=c.clip_len, frame_rate=c.frame_rate, short=c.short, seed=c.seed, planes=c.planes, time_limit=c.time_limit)
+    cut = dict(clip_len=c.clip_len, frame_rate=c.frame_rate, short=c.short, seed=c.seed, time_limit=c.time_limit)
     views = c.val_clips_per_video or c.clips_per_video
     place = dict(rank=accelerator.process_index, world_size=accelerator.num_processes)
     workers = _workers(c, accelerator)
@@ -503,7 +503,7 @@ def _write_evaluation(run: Run, c: TrainConfig, own: TrainConfig, config: dict, 
                         summary=dict(title=f"{c.model} on {Path(c.data_path).name}", epoch=result.about["epoch"]) | headline | dict(protocol=how))
     if not quiet: _last_words(run, result.report(), how, page)
 
-# %% ../nbs/11_train.ipynb #8fa191ff
+# %% ../nbs/11_train.ipynb #f5f54f6d
 def _last_words(run: Run, metrics: dict, how: str, report):
     "What an evaluation has found, and where to look."
     run.say(f"epoch {metrics['epoch']}, {how}:")
@@ -526,8 +526,6 @@ def _samples(result: Evaluation, clips: EvalClips, most: int = 6) -> list:
     right = result.probs[ok].argmax(1) == result.targets[ok]
     wrong = sorted(ok[~right], key=lambda v: result.probs[v, result.targets[v]])[:most]
     shown = [*wrong, *ok[right][np.linspace(0, right.sum() - 1, min(most, right.sum())).astype(int)]]
-    clips = copy(clips)
-    clips.planes = False  # pictures are of RGB
     return [dict(clip=sample.frames[0].numpy(), frame_rate=float(clips.frame_rate or clips.index.info(v).fps), probs=result.probs[v], label=int(result.targets[v]), name=clips.index.key(v)) for v in shown if (sample := clips[v]).frames is not None]
 
 # %% ../nbs/11_train.ipynb #1e05cb67
