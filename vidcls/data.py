@@ -206,7 +206,7 @@ class Layout:
             yield list(zip(self.draw[a:z].tolist(), self.slot[a:z].tolist(), self.filler[a:z].tolist()))
             a = z
 
-# %% ../nbs/05_data.ipynb #df031d54
+# %% ../nbs/05_data.ipynb #35e2ff02
 class TrainPlan:
     "The batches of an epoch for one process: every clip once, in an order that depends on seed, epoch and sizes alone."
     def __init__(self,
@@ -242,6 +242,11 @@ class TrainPlan:
     def draws_per_batch(self) -> float:
         "How many videos, on average, are decoded for a batch."
         return self.batch_size / self.clips_per_video
+
+    @property
+    def draws_waiting(self) -> int:
+        "How many videos wait, at most and roughly, with clips that are not yet used."
+        return self.batch_size * (self.window if self.clips_per_video > 1 else 1)
 
     def __iter__(self) -> Iterator: # of lists of (video, clip), one for each batch
         "This process's clips, without fillers."
@@ -295,7 +300,7 @@ class _Draws:
         a, z = self.starts[d:d + 2].tolist()
         return int(self.videos[a]), tuple(self.clips[a:z].tolist())
 
-# %% ../nbs/05_data.ipynb #382903da
+# %% ../nbs/05_data.ipynb #f7b12bbe
 class EvalPlan:
     "Batches of videos for one process: every video exactly once over all processes, none twice."
     def __init__(self,
@@ -306,7 +311,7 @@ class EvalPlan:
         world_size: int = 1, # how many processes there are
     ):
         self.videos, self.size = range(rank, num_videos, world_size), max(videos_per_batch, 1)
-        self.draws_per_batch = self.size
+        self.draws_per_batch = self.draws_waiting = self.size
 
     def __len__(self): return -(-len(self.videos) // self.size)
 
@@ -342,14 +347,14 @@ class _Shared(Dataset):
 
 def _as_is(sample): return sample
 
-# %% ../nbs/05_data.ipynb #784c7996
-def _shared_memory(shape: tuple) -> torch.Tensor: # uint8
-    "Memory that workers see too. Raises `VidclsError` where there is too little of it, which would kill a worker without a word."
-    need = int(np.prod(shape))
-    try: free = shutil.disk_usage("/dev/shm").free
-    except OSError: free = need
-    if need > free: raise VidclsError(f"the loader needs {need / 1e6:,.0f} MB of shared memory, but /dev/shm has {free / 1e6:,.0f} MB left; use fewer --workers, or give the container more (docker run --shm-size)")
-    return torch.empty(shape, dtype=torch.uint8).share_memory_()
+# %% ../nbs/05_data.ipynb #cc47c9d6
+def _shared_places(least: int, most: int, shape: tuple) -> torch.Tensor: # uint8 of shape (places, *shape)
+    "Places in memory that workers see too, as many as half of what is free holds. Raises `VidclsError` where that is too little: writing beyond it would kill a worker without a word."
+    size = int(np.prod(shape))
+    try: room = shutil.disk_usage("/dev/shm").free // 2 // size
+    except OSError: room = least
+    if room < least: raise VidclsError(f"the loader needs {2 * least * size / 1e6:,.0f} MB of shared memory, but /dev/shm has {2 * room * size / 1e6:,.0f} MB left; use fewer --workers, or give the container more (docker run --shm-size)")
+    return torch.empty(min(most, room), *shape, dtype=torch.uint8).share_memory_()
 
 class ClipLoader:
     "Batches of decoded clips, as a plan has them."
@@ -363,9 +368,10 @@ class ClipLoader:
     ):
         if workers < 0: raise VidclsError(f"{workers} workers is not possible; use 0 to decode in this process, or more")
         ahead = max(2, round(prefetch * plan.draws_per_batch / max(workers, 1)))  # draws of each worker
-        places = ahead * workers + bool(workers)  # one more is with us
-        self.clips, self.plan, self.workers, self.pin_memory, self._requests = clips, plan, workers, pin_memory, _Requests(plan, places)
-        self._places, self._spare = _shared_memory((places, clips.clips_per_video, clips.clip_len, 3, *clips.size)) if places else None, []
+        least = ahead * workers + 1  # one more is with us
+        self._places = _shared_places(least, least + plan.draws_waiting, (clips.clips_per_video, clips.clip_len, 3, *clips.size)) if workers else None
+        self.clips, self.plan, self.workers, self.pin_memory = clips, plan, workers, pin_memory
+        self._requests = _Requests(plan, len(self._places) if workers else 0)
         self._samples = DataLoader(_Shared(clips, self._places), batch_size=None, sampler=self._requests, num_workers=workers, collate_fn=_as_is,
                                    **dict(persistent_workers=True, prefetch_factor=ahead, timeout=2 * clips.time_limit * clips.clips_per_video + 60) if workers else {})
 
@@ -373,33 +379,31 @@ class ClipLoader:
 
     def __iter__(self) -> Iterator: # of `Batch`
         layout = self._requests.layout = self.plan.layout()
-        arrivals, waiting, seen = iter(self._samples), {}, 0
+        arrivals, waiting, held, seen = iter(self._samples), {}, {}, 0
         uses = np.bincount(layout.draw, minlength=len(layout.draws)).tolist()
         for batch in layout:
             for d, _, _ in batch:
                 while d >= seen:
-                    waiting[seen] = self._receive(arrivals, layout, seen)
+                    waiting[seen], held[seen] = self._receive(arrivals, layout, seen)
                     seen += 1
             yield collate([waiting[d] if slot < 0 else waiting[d].pick(slot, filler) for d, slot, filler in batch], self.pin_memory)
             for d, _, _ in batch:
                 uses[d] -= 1
-                if not uses[d] and (done := waiting.pop(d)).frames is not None: self._spare.append(done.frames.movedim(-1, -3))
+                if not uses[d]:
+                    del waiting[d]
+                    if (place := held.pop(d)) is not None: self._requests.free.append(place)
 
-    def _receive(self, arrivals, layout: Layout, d: int) -> Sample:
+    def _receive(self, arrivals, layout: Layout, d: int) -> tuple: # (sample, the place that it holds, or None)
         "The sample of a draw. Raises `VidclsError` where a worker dies or hangs, or where a failure is to stop the run."
         try: sample, n, place = next(arrivals)
         except RuntimeError as e:
             which = layout.draws[d]
             name = self.clips.index.key(which[0] if isinstance(which, tuple) else which)
             raise VidclsError(f"a worker died or hangs ({str(e).splitlines()[0].strip('. ')}) at or after {name}; if the machine runs out of memory, use fewer --workers or a smaller --batch-size; to see more, use --workers 0") from e
-        if n: sample.frames = self._keep(self._places[place, :n]).movedim(-3, -1)
-        if place is not None: self._requests.free.append(place)
         if sample.error and self.clips.on_failure == "stop": raise VidclsError(f"{sample.error}; the run stops at a clip that can't be decoded (policy stop); skip and replace go on")
-        return sample
-
-    def _keep(self, frames: torch.Tensor) -> torch.Tensor:
-        "A copy, in memory of which we have no more use, if there is any."
-        fit = next((k for k, old in enumerate(self._spare) if old.shape == frames.shape), None)
-        target = torch.empty_like(frames) if fit is None else self._spare.pop(fit)
-        del self._spare[8:]
-        return target.copy_(frames)
+        if n: sample.frames = self._places[place, :n].movedim(-3, -1)
+        if place is not None and not (n and self._requests.free):  # nothing there, or the next request needs the place
+            if n: sample.frames = sample.frames.clone()
+            self._requests.free.append(place)
+            place = None
+        return sample, place

@@ -254,7 +254,7 @@ def as_time(
     "A moment as an exact fraction; a float such as 0.3 or 7 / 29.97 becomes the simple fraction that was meant, not the binary number below it."
     return Fraction(t).limit_denominator(1_000_000) if isinstance(t, float) else Fraction(t)
 
-# %% ../nbs/01_video.ipynb #1fe6dce9
+# %% ../nbs/01_video.ipynb #c66944c1
 class Video:
     "A video file as a sequence of frames: uint8 RGB arrays of shape (height, width, 3)."
     def __init__(self,
@@ -419,10 +419,11 @@ class Video:
         "Split wanted positions where jumping to a keyframe is shorter than decoding all between."
         if self.info.timing == "counted" or self.info.keyframe_gap >= len(self): return [wanted]
         if self._container is None: self._reopen()
-        index, lag = self._stream.index_entries, self._lag
-        keys = [index.search_timestamp(w - lag) for w in wanted]  # all -1 where there is no index
-        jumps = lambda a, b: wanted[b] - wanted[a] > self._unit * (3 if keys[a] != keys[b] else self.info.keyframe_gap)
-        cuts = [0, *(i for i in range(1, len(wanted)) if jumps(i - 1, i)), len(wanted)]
+        index, lag, few, far = self._stream.index_entries, self._lag, int(3 * self._unit), int(self.info.keyframe_gap * self._unit)
+        keys, cuts = [index.search_timestamp(w - lag) for w in wanted], [0]  # all -1 where there is no index
+        for i in range(1, len(wanted)):
+            if wanted[i] - wanted[i - 1] > (far if keys[i] == keys[i - 1] else few): cuts.append(i)
+        cuts.append(len(wanted))
         return [wanted[a:b] for a, b in zip(cuts, cuts[1:])]
 
     @property
