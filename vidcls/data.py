@@ -6,7 +6,7 @@
 __all__ = ['FAILURES', 'Sample', 'Draw', 'TrainClips', 'EvalClips', 'long_enough', 'Batch', 'collate', 'Layout', 'TrainPlan',
            'EvalPlan', 'ClipLoader']
 
-# %% ../nbs/05_data.ipynb #41c87614
+# %% ../nbs/05_data.ipynb #697bccbb
 import shutil
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .clips import VidclsError, as_rate, hash_array, num_starts, num_ticks, random_starts, shuffled, stable_hash, uniform_starts
 from .index import VideoIndex
+from .transforms import one_thread
 from .video import Video, VideoError
 
 # %% ../nbs/05_data.ipynb #22e164bd
@@ -170,7 +171,7 @@ class Batch:
 
     def __repr__(self): return f"Batch({len(self)} clips of {'x'.join(map(str, self.frames.shape[1:]))}, {int(self.weights.sum())} counted, {len(self.failed)} failed)"
 
-# %% ../nbs/05_data.ipynb #d598a768
+# %% ../nbs/05_data.ipynb #d6ce5251
 def collate(
     samples: list, # of `Sample`
     pin: bool = False, # in page-locked memory, for a faster copy to a GPU?
@@ -186,7 +187,7 @@ def collate(
     n, t, h, w, c = int(clips.sum()), *good[0].frames.shape[1:]
     # NumPy asks for large pages, which spares the system thousands of small ones for each batch.
     frames = torch.empty(n, t, c, h, w, dtype=torch.uint8, pin_memory=True) if pin else torch.from_numpy(np.empty((n, t, c, h, w), np.uint8))
-    torch.cat([s.frames.movedim(-1, -3) for s, _ in rows], out=frames)
+    with one_thread(): torch.cat([s.frames.movedim(-1, -3) for s, _ in rows], out=frames)
     return Batch(frames.movedim(-3, -1), column(s.target for s, _ in rows), column(s.video for s, _ in rows), column((w for _, w in rows), torch.float32),
                  np.concatenate([s.seeds for s, _ in rows]), failed)
 
