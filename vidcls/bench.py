@@ -8,7 +8,7 @@ __all__ = ['RECIPE', 'AGREE', 'TARGETS', 'missing_peer', 'environment', 'film', 
            'clips_per_second', 'decode_only', 'step_rate', 'bench_loader', 'bench_table', 'print_bench', 'plot_bench',
            'save_bench', 'memory', 'refresh_seconds', 'open_table', 'bench_index', 'bench_prepare', 'load_bench']
 
-# %% ../nbs/12a_bench.ipynb #7721fc37
+# %% ../nbs/12a_bench.ipynb #da06395b
 import json
 import multiprocessing
 import os
@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 
 from .clips import VidclsError, num_starts, num_ticks, random_starts, show_bars, uniform_starts
 from .data import ClipLoader, EvalClips, EvalPlan, TrainClips, TrainPlan
-from .index import SUFFIXES, VideoIndex, build_index
+from .index import SUFFIXES, VideoIndex, _read_cache, _write_cache, build_index
 from .models import create_model
 from .prepare import PrepareConfig, prepare
 from .transforms import ClipTransform
@@ -497,34 +497,38 @@ def refresh_seconds(
             seconds.append(time.perf_counter() - began)
     return dict(first=seconds[0], refresh=seconds[1])
 
-# %% ../nbs/12a_bench.ipynb #9dcaf139
+# %% ../nbs/12a_bench.ipynb #64c112f9
 def _grow(index: VideoIndex, num_rows: int, file: Path):
     "Write a table of many rows: those of an index, again and again under other names."
-    import pyarrow.parquet as pq
     table = index.table.take(pa.array(np.arange(num_rows) % len(index)))
     columns = dict(path=[f"train/class{k % 400:03}/{k:012}_000010_000020.mp4" for k in range(num_rows)], label=[f"class{k % 400:03}" for k in range(num_rows)])
     for name, values in columns.items(): table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), pa.array(values, table.schema.field(name).type))
-    pq.write_table(table, file)
+    _write_cache(file, table)
 
 def _opened(file: str, workers: int) -> dict:
     "Open a table in this process, and fork workers that read it: seconds, MB, MB that the workers add."
-    import pyarrow.parquet as pq
-    before, began = memory(), time.perf_counter()
-    index = VideoIndex(".", pq.read_table(file), [f"class{k:03}" for k in range(400)])
+    classes, before, began = [f"class{k:03}" for k in range(400)], memory(), time.perf_counter()
+    index = VideoIndex(".", _read_cache(file), classes)
     seconds, after = time.perf_counter() - began, memory()
     if before is None: return dict(seconds=seconds, memory=None, added=None)
+    small = VideoIndex(".", index.table.take(pa.array(range(1000))), classes)
+    by_themselves = _added(small, workers)  # what any forked Python process adds
+    return dict(seconds=seconds, memory=after - before, added=max(_added(index, workers) - by_themselves, 0.))
+
+def _added(index: VideoIndex, workers: int) -> float: # MB
+    "By how much memory grows when workers are forked and read a table."
     context = multiprocessing.get_context("fork")
     ready, results = context.Barrier(workers + 1), context.SimpleQueue()
     def work(me):
         for i in np.random.default_rng(me).integers(0, len(index), 2000): index.info(int(i)), index.targets[i]
         ready.wait(); results.put(memory()); ready.wait()
-    team = [context.Process(target=work, args=(me,), daemon=True) for me in range(workers)]
+    alone, team = memory(), [context.Process(target=work, args=(me,), daemon=True) for me in range(workers)]
     for p in team: p.start()
     ready.wait(120)
     parent, children = memory(), sum(results.get() for _ in team)
     ready.wait(120)
     for p in team: p.join()
-    return dict(seconds=seconds, memory=after - before, added=parent + children - after)
+    return parent + children - alone
 
 def open_table(
     index: VideoIndex, # whose rows are repeated

@@ -113,7 +113,7 @@ def _row(root: str, thorough: bool, path: str) -> dict:
     for name in _PLAIN: row[name] = getattr(info, name)
     return row | dict(duration=info.duration, fps_num=info.fps.numerator, fps_den=info.fps.denominator, time_base_num=info.time_base.numerator, time_base_den=info.time_base.denominator)
 
-# %% ../nbs/03_index.ipynb #a41417a0
+# %% ../nbs/03_index.ipynb #9cd7eb56
 class VideoIndex:
     "The videos of one split: a table, with what the data path needs from it."
     def __init__(self,
@@ -121,8 +121,9 @@ class VideoIndex:
         table: pa.Table, # columns of `SCHEMA`
         classes, # names of the classes in the order of their numbers
     ):
-        self.root, self.table, self.classes = Path(root), table.unify_dictionaries().combine_chunks(), tuple(classes)
-        self.targets = pc.index_in(self.table["label"].cast(pa.string()), pa.array(self.classes, pa.string())).to_numpy().astype(np.int64)
+        self.root, self.table, self.classes = Path(root), table, tuple(classes)
+        numbers = [(pc.index_in(c.dictionary, pa.array(self.classes, pa.string())).to_numpy(zero_copy_only=False), c.indices.to_numpy()) for c in table["label"].chunks]
+        self.targets = np.concatenate([number[i] for number, i in numbers] or [[]]).astype(np.int64)
 
     def __len__(self): return len(self.table)
 
@@ -219,7 +220,7 @@ def in_processes(
 
 def _each(work, items: list) -> list: return [work(x) for x in items]
 
-# %% ../nbs/03_index.ipynb #3eaca81f
+# %% ../nbs/03_index.ipynb #8454e735
 def _cache_file(root: Path, split: str) -> Path:
     "Where the table of a split is kept."
     if os.access(root, os.W_OK): return root / ".vidcls" / f"{split}.parquet"
@@ -230,6 +231,7 @@ def _read_cache(file: Path) -> pa.Table:
     "An earlier table; an empty one if it is of another version, or unreadable."
     try: table = pq.read_table(file)
     except (OSError, pa.ArrowException): return SCHEMA.empty_table()
+    pa.default_memory_pool().release_unused()  # what reading took besides
     return table if table.schema.equals(SCHEMA, check_metadata=True) else SCHEMA.empty_table()
 
 def _write_cache(file: Path, table: pa.Table):
