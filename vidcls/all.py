@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/14_all.ipynb #bb09b4a1
+# %% ../nbs/14_all.ipynb #c9d0848d
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -25,6 +25,7 @@ from .resnet import *
 from .evaluate import *
 from .checkpoint import *
 from .plots import *
+from .prepare import *
 from .train import *
 from .predict import *
 
