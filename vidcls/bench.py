@@ -544,11 +544,11 @@ def open_table(
         if done.returncode: raise VidclsError(f"the process that opens a table of {num_rows:,} rows has failed: {done.stderr.strip()[-300:]}")
         return json.loads(done.stdout.splitlines()[-1])
 
-# %% ../nbs/12a_bench.ipynb #e9131f13
+# %% ../nbs/12a_bench.ipynb #b0f81d2b
 def bench_index(
     data_path, # data set with `train/CLASS/NAME.mp4`: `bench_videos(…)`, or your own
     *,
-    videos: int = 200, # as many names for its videos
+    videos: int = 1000, # as many names for its videos
     workers: int = 2, # of each
     rounds: int = 5, # how often each row is measured
     files: int = 20_000, # tiny files, for the time of a refresh; 240,000 is the size of Kinetics-400

@@ -6,12 +6,14 @@
 __all__ = ['DEMO', 'Positional', 'COMMANDS', 'demo', 'toy', 'index', 'evaluate', 'predict', 'models', 'doctor', 'prepare_data',
            'download', 'bench', 'run_command', 'main']
 
-# %% ../nbs/13_cli.ipynb #d1366a66
+# %% ../nbs/13_cli.ipynb #783590d9
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
 from json import dumps
+import inspect
 import platform
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -200,8 +202,16 @@ def bench(
     b.print_bench(result)
     print(b.save_bench(result, output))
 
-# %% ../nbs/13_cli.ipynb #33938b70
+# %% ../nbs/13_cli.ipynb #5e4a7f4a
+def _explained(command):
+    "A command whose arguments' comments stand in its docstring, where tyro finds them."
+    if not callable(command) or isinstance(command, type) or "Args:" in command.__doc__: return command
+    said = re.findall(r"^    (\w+): .*? # (.+)$", inspect.getsource(command), re.MULTILINE)
+    command.__doc__ += "\n\nArgs:\n" + "\n".join(f"    {name}: {comment.removesuffix(',')}" for name, comment in said)
+    return command
+
 COMMANDS = {"demo": demo, "toy": toy, "index": index, "download": download, "prepare": prepare_data, "train": TrainConfig, "evaluate": evaluate, "predict": predict, "models": models, "bench": bench, "doctor": doctor}
+COMMANDS = {name: _explained(command) for name, command in COMMANDS.items()}
 
 def run_command(
     args: Sequence[str], # words of the command line
