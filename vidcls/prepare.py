@@ -155,13 +155,13 @@ def transcode_all(
             result.before, result.after = result.before + source.stat().st_size, result.after + target.stat().st_size
     return result
 
-# %% ../nbs/10_prepare.ipynb #09a7639c
+# %% ../nbs/10_prepare.ipynb #4e96e053
 def target_names(
     paths, # of videos, relative to the root of their data set
 ) -> dict: # {path: path of the copy, relative to the root of the new one}
     "Where copies go."
     names, taken = {}, set()
-    for path in sorted(paths):
+    for path in sorted(paths, key=lambda p: (not p.lower().endswith(".mp4"), p)):
         p = PurePosixPath(path)
         name = f"videos/{stable_hash(path):016x}-{p.stem}.mp4" if p.is_absolute() or ".." in p.parts else str(p.with_suffix(".mp4"))
         if name.casefold() in taken: name = f"{name[:-4]}{p.suffix}.mp4"
