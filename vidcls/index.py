@@ -6,9 +6,10 @@
 __all__ = ['SUFFIXES', 'SPLITS', 'LAYOUT', 'VERSION', 'SCHEMA', 'find_videos', 'read_csv', 'VideoIndex', 'num_cores',
            'in_processes', 'build_index']
 
-# %% ../nbs/03_index.ipynb #9835a363
+# %% ../nbs/03_index.ipynb #6afcc7af
 import csv
 import os
+import signal
 import sys
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -181,7 +182,7 @@ class VideoIndex:
                 raise VidclsError(f"{len(bad)} of {len(self)} videos are broken, more than {max_broken:.0%}, for example {bad[0][0]}: {bad[0][1]}; mend them, or allow it with --max-broken")
         return self.select(pc.is_null(self.table["problem"]))
 
-# %% ../nbs/03_index.ipynb #e016c79f
+# %% ../nbs/03_index.ipynb #282519a2
 def num_cores() -> int: # at least 1
     "Cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -201,7 +202,8 @@ def in_processes(
     workers, context = workers or num_cores(), get_context("fork" if sys.platform == "linux" else "spawn")
     while todo:
         alone = careful > 0
-        pool, running = ProcessPoolExecutor(1 if alone else min(workers, len(todo)), context), {}
+        # Ctrl-C is for us alone; workers finish what they are at.
+        pool, running = ProcessPoolExecutor(1 if alone else min(workers, len(todo)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN)), {}
         try:
             while todo or running:
                 while todo and len(running) < (1 if alone else 2 * workers):
