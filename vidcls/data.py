@@ -6,10 +6,11 @@
 __all__ = ['FAILURES', 'FORK', 'Sample', 'Draw', 'TrainClips', 'EvalClips', 'long_enough', 'Batch', 'collate', 'Layout',
            'TrainPlan', 'EvalPlan', 'ClipLoader']
 
-# %% ../nbs/05_data.ipynb #b9700283
+# %% ../nbs/05_data.ipynb #18754611
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from .index import VideoIndex
 from .transforms import one_thread
 from .video import Video, VideoError
 
-# %% ../nbs/05_data.ipynb #22e164bd
+# %% ../nbs/05_data.ipynb #171691b8
 FAILURES = ("skip", "replace", "stop")  # what becomes of a clip that can't be decoded
 
 @dataclass
@@ -35,6 +36,7 @@ class Sample:
     frames: "torch.Tensor | None" = None # uint8 of shape (clips, T, H, W, C); in memory (clips, T, C, H, W)
     error: str = "" # why there are no frames, or why they are another video's
     filler: bool = False # a repeated clip that keeps processes in step, and counts nothing
+    instead_of: "int | None" = None # number of the video that failed, where this one stands in for it
 
     def pick(self,
         k: int, # which of the clips
@@ -85,7 +87,7 @@ class _Clips(Dataset):
         except Exception as e: sample.error = f"{self.index.path(sample.video)}: {type(e).__name__}: {e}"  # counted and named like the others; many of them stop the run
         return sample
 
-# %% ../nbs/05_data.ipynb #38c4929c
+# %% ../nbs/05_data.ipynb #a2490bb7
 class Draw(NamedTuple):
     "Training clips of one video that are decoded together."
     epoch: int
@@ -107,7 +109,7 @@ class TrainClips(_Clips):
         others = self._others(sample.video, epoch) if sample.frames is None and self.on_failure == "replace" else ()
         for other in others:
             stand_in = self._cut(Sample(int(other), sample.target, seeds), epoch, clips, out)
-            if stand_in.frames is not None: return replace(stand_in, error=sample.error)
+            if stand_in.frames is not None: return replace(stand_in, error=sample.error, instead_of=sample.video)
         return sample
 
     def _cut(self, sample: Sample, epoch: int, clips, out) -> Sample:
@@ -172,14 +174,14 @@ class Batch:
 
     def __repr__(self): return f"Batch({len(self)} clips of {'x'.join(map(str, self.frames.shape[1:]))}, {int(self.weights.sum())} counted, {len(self.failed)} failed)"
 
-# %% ../nbs/05_data.ipynb #d6ce5251
+# %% ../nbs/05_data.ipynb #0c35b21d
 def collate(
     samples: list, # of `Sample`
     pin: bool = False, # in page-locked memory, for a faster copy to a GPU?
 ) -> Batch: # of length 0 when no sample has frames, and their shape is therefore unknown
     "Join samples into a batch."
     good = [s for s in samples if s.frames is not None]
-    failed = [(s.video, s.error) for s in samples if s.error and not s.filler]
+    failed = [(s.video if s.instead_of is None else s.instead_of, s.error) for s in samples if s.error and not s.filler]
     if not good: return Batch(torch.empty(0, dtype=torch.uint8), *[torch.empty(0, dtype=torch.int64)] * 2, torch.empty(0), np.empty(0, np.int64), failed)
     spare = iter(good * len(samples))
     rows = [(s, float(not s.filler)) if s.frames is not None else (next(spare), 0.) for s in samples]
@@ -349,7 +351,7 @@ class _Shared(Dataset):
 
 def _as_is(sample): return sample
 
-# %% ../nbs/05_data.ipynb #8f52eb00
+# %% ../nbs/05_data.ipynb #1b6572a2
 FORK = sys.platform == "linux"  # are workers copies of this process?
 
 def _shared(*shape: int) -> torch.Tensor: # uint8
@@ -374,18 +376,21 @@ class ClipLoader:
         self.clips, self.plan, self.workers, self.pin_memory = clips, plan, workers, pin_memory
         self._requests = _Requests(plan, places if workers else 0)
         self._samples = DataLoader(_Shared(clips, self._places), batch_size=None, sampler=self._requests, num_workers=workers, collate_fn=_as_is,
-                                   **dict(persistent_workers=True, prefetch_factor=ahead, multiprocessing_context="fork" if FORK else "spawn", timeout=2 * clips.time_limit * clips.clips_per_video + 60) if workers else {})
+                                   **dict(persistent_workers=True, prefetch_factor=ahead, multiprocessing_context="fork" if FORK else "spawn", timeout=5 * clips.time_limit * clips.clips_per_video + 60) if workers else {})
 
     def __len__(self): return len(self.plan)
 
     def __iter__(self) -> Iterator: # of `Batch`
         layout = self._requests.layout = self.plan.layout()
-        arrivals, waiting, held, seen = iter(self._samples), {}, {}, 0
+        arrivals, waiting, held, seen = None, {}, {}, 0
         uses = np.bincount(layout.draw, minlength=len(layout.draws)).tolist()
         for batch in layout:
             for d, _, _ in batch:
                 while d >= seen:
-                    waiting[seen], held[seen] = self._receive(arrivals, layout, seen)
+                    with self._explained(layout, seen):
+                        if arrivals is None: arrivals = iter(self._samples)
+                        arrived = next(arrivals)
+                    waiting[seen], held[seen] = self._receive(*arrived)
                     seen += 1
             yield collate([waiting[d] if slot < 0 else waiting[d].pick(slot, filler) for d, slot, filler in batch], self.pin_memory)
             for d, _, _ in batch:
@@ -394,13 +399,17 @@ class ClipLoader:
                     del waiting[d]
                     if (place := held.pop(d)) is not None: self._requests.free.append(place)
 
-    def _receive(self, arrivals, layout: Layout, d: int) -> tuple: # (sample, the place that it holds, or None)
-        "The sample of a draw. Raises `VidclsError` where a worker dies or hangs, or where a failure is to stop the run."
-        try: sample, n, place = next(arrivals)
+    @contextmanager
+    def _explained(self, layout: Layout, d: int):
+        "Make a `VidclsError` of what `DataLoader` says of a worker that dies or hangs, and begin with new ones next time."
+        try: yield
         except RuntimeError as e:
-            which = layout.draws[d]
+            self._samples._iterator, which = None, layout.draws[d]
             name = self.clips.index.key(which[0] if isinstance(which, tuple) else which)
             raise VidclsError(f"a worker died or hangs ({str(e).splitlines()[0].strip('. ')}) at or after {name}; if the machine runs out of memory, use fewer --workers or a smaller --batch-size; to see more, use --workers 0") from e
+
+    def _receive(self, sample: Sample, n: int, place: "int | None") -> tuple: # (sample, the place that it holds, or None)
+        "A sample with its frames. Raises `VidclsError` where a failure is to stop the run."
         if sample.error and self.clips.on_failure == "stop": raise VidclsError(f"{sample.error}; the run stops at a clip that can't be decoded (policy stop); skip and replace go on")
         if n: sample.frames = self._places[place, :n].movedim(-3, -1)
         if place is not None and not (n and self._requests.free):  # nothing is there, or the next request needs the place

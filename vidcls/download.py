@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BASE_URL', 'VERSIONS', 'VIDEO', 'TRIES', 'BACKOFF', 'PATIENCE', 'TIMEOUT', 'CHUNK', 'TEXT_LIMIT', 'ARCHIVE_LIMIT',
            'VIDEO_LIMIT', 'MEMBER_LIMIT', 'kinetics_urls', 'read_list', 'class_folder', 'read_annotations', 'fetch',
-           'DamagedArchive', 'unpack', 'DiskFull', 'DownloadReport', 'download_kinetics']
+           'DamagedArchive', 'unpack', 'DownloadReport', 'download_kinetics']
 
-# %% ../nbs/10a_download.ipynb #d913d73c
+# %% ../nbs/10a_download.ipynb #fae0414e
 import csv
 import errno
 import gzip
@@ -34,7 +34,7 @@ except ImportError: fcntl = None  # Windows: two runs at once are not told apart
 import httpx2
 from tqdm.auto import tqdm
 
-from .clips import VidclsError, show_bars, stable_hash
+from .clips import DiskFull, VidclsError, show_bars, stable_hash
 from .index import SPLITS
 
 # %% ../nbs/10a_download.ipynb #29b5e1a0
@@ -288,10 +288,7 @@ def _copy(reader: _Reader, member, path: Path):
             if len(data) < n: raise tarfile.ReadError(f"it ends in the middle of {path.name}")
             out.write(data)
 
-# %% ../nbs/10a_download.ipynb #149f612b
-class DiskFull(VidclsError):
-    "There is no room for what comes next."
-
+# %% ../nbs/10a_download.ipynb #664db058
 class _Room:
     "Free space, and what the archives on their way will take of it."
     def __init__(self, folder): self.folder, self.left, self.fetched, self.lock = folder, {}, 0, threading.Lock()

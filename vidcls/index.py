@@ -6,13 +6,16 @@
 __all__ = ['SUFFIXES', 'SPLITS', 'LAYOUT', 'VERSION', 'SCHEMA', 'find_videos', 'read_csv', 'VideoIndex', 'num_cores',
            'in_processes', 'build_index']
 
-# %% ../nbs/03_index.ipynb #6afcc7af
+# %% ../nbs/03_index.ipynb #82ee0b02
 import csv
+import ctypes
+import hashlib
 import os
 import signal
 import sys
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from multiprocessing import get_context
@@ -24,9 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from tqdm.auto import tqdm
 
-from .clips import VidclsError, show_bars, stable_hash
+from .clips import VidclsError, progress_bar, stable_hash
 from .video import REASONS, VideoError, VideoInfo, probe
 
 # %% ../nbs/03_index.ipynb #b18d64d9
@@ -114,7 +116,7 @@ def _row(root: str, thorough: bool, path: str) -> dict:
     for name in _PLAIN: row[name] = getattr(info, name)
     return row | dict(duration=info.duration, fps_num=info.fps.numerator, fps_den=info.fps.denominator, time_base_num=info.time_base.numerator, time_base_den=info.time_base.denominator)
 
-# %% ../nbs/03_index.ipynb #9cd7eb56
+# %% ../nbs/03_index.ipynb #3847b719
 class VideoIndex:
     "The videos of one split: a table, with what the data path needs from it."
     def __init__(self,
@@ -161,7 +163,12 @@ class VideoIndex:
 
     def fingerprint(self) -> str: # 16 hexadecimal digits
         "A number that changes when a video is added, removed, relabelled or replaced by one of another size."
-        return f"{stable_hash(*(str(v) for name in ('path', 'label', 'file_size') for v in self.table[name].to_pylist())):016x}"
+        digest, separator = hashlib.blake2b(digest_size=8), b""
+        for name in ("path", "label", "file_size"):
+            for piece in (self.table[name].slice(i, 20_000) for i in range(0, len(self), 20_000)):
+                digest.update(separator + "\x1f".join(f"str:{v}" for v in piece.to_pylist()).encode("utf-8", "surrogateescape"))
+                separator = b"\x1f"
+        return f"{int.from_bytes(digest.digest(), 'little'):016x}"
 
     def select(self,
         keep, # booleans, one for each video
@@ -176,13 +183,13 @@ class VideoIndex:
         bad, good = self.problems(), self.table.filter(pc.is_null(self.table["problem"]))
         if not len(good): raise VidclsError(f"none of the {len(self)} videos in {self.root} can be used; the first: {bad[0][0]}: {bad[0][1]}")
         if max_broken < 1:
-            lost = sorted(set(self.table["label"].to_pylist()) - set(good["label"].to_pylist()))
+            lost = [self.classes[k] for k in np.setdiff1d(self.targets, self.targets[pc.is_null(self.table["problem"]).to_numpy()])]
             if lost: raise VidclsError(f"all videos of class {', '.join(lost[:3])} are broken, for example {bad[0][0]}: {bad[0][1]}; mend them, or go on with --max-broken 1")
             if len(bad) > max_broken * len(self):
                 raise VidclsError(f"{len(bad)} of {len(self)} videos are broken, more than {max_broken:.0%}, for example {bad[0][0]}: {bad[0][1]}; mend them, or allow it with --max-broken")
         return self.select(pc.is_null(self.table["problem"]))
 
-# %% ../nbs/03_index.ipynb #282519a2
+# %% ../nbs/03_index.ipynb #177f4327
 def num_cores() -> int: # at least 1
     "Cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -202,13 +209,13 @@ def in_processes(
     workers, context = workers or num_cores(), get_context("fork" if sys.platform == "linux" else "spawn")
     while todo:
         alone = careful > 0
-        # Ctrl-C is for us alone; workers finish what they are at.
-        pool, running = ProcessPoolExecutor(1 if alone else min(workers, len(todo)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN)), {}
+        pool, running = ProcessPoolExecutor(1 if alone else min(workers, len(todo)), context, _begin), {}
         try:
             while todo or running:
                 while todo and len(running) < (1 if alone else 2 * workers):
-                    some = todo.pop()
+                    some = todo[-1]  # stays there if the pool has just broken
                     running[pool.submit(_each, work, some)] = some
+                    todo.pop()
                 for job in wait(running, return_when=FIRST_COMPLETED).done:
                     answers = job.result()
                     yield from zip(running.pop(job), answers)
@@ -216,13 +223,18 @@ def in_processes(
                 if alone and not careful: break  # the danger is over
         except BrokenProcessPool:
             singles = [[x] for some in running.values() for x in some]
-            if alone: careful -= 1; yield singles[0][0], lost
-            else: todo += singles[::-1]; careful = len(singles)
+            if alone and singles: careful -= 1; yield singles[0][0], lost
+            elif not alone: todo += singles[::-1]; careful = len(singles)
         finally: pool.shutdown(cancel_futures=True)
+
+def _begin():
+    "What a worker does first: leave Ctrl-C to its parent, and see to it that it does not outlive it."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux": ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 def _each(work, items: list) -> list: return [work(x) for x in items]
 
-# %% ../nbs/03_index.ipynb #8454e735
+# %% ../nbs/03_index.ipynb #ff10149b
 def _cache_file(root: Path, split: str) -> Path:
     "Where the table of a split is kept."
     if os.access(root, os.W_OK): return root / ".vidcls" / f"{split}.parquet"
@@ -243,7 +255,9 @@ def _write_cache(file: Path, table: pa.Table):
         file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, part)
         os.replace(part, file)
-    except OSError as e: part.unlink(missing_ok=True); print(f"vidcls: the index is not kept: {e}", file=sys.stderr)
+    except OSError as e:
+        with suppress(OSError): part.unlink()
+        print(f"vidcls: the index is not kept: {e}", file=sys.stderr)
 
 # %% ../nbs/03_index.ipynb #fb610fe9
 def _stats(root: Path, paths: list) -> np.ndarray: # int64 of shape (files, 2): size in bytes and time of change in ns; -1 where there is no such file
@@ -283,14 +297,14 @@ def _probe_all(root: Path, paths: list, thorough: bool, workers, bar, keep) -> p
     except BaseException: keep(gather()); raise
     return gather()
 
-# %% ../nbs/03_index.ipynb #fb9a3c53
+# %% ../nbs/03_index.ipynb #17501599
 def build_index(
     data_path, # see `find_videos`
     split: str = "train", # one of `SPLITS`
     *,
     classes=None, # names of the classes in order; None: those of the training split, sorted
     cache: bool = False, # keep the table, and use a kept one?
-    thorough: bool = False, # decode a picture of each new video? finds more of the broken ones, in three times the time
+    thorough: bool = False, # look at each video anew, and decode a picture of it? finds more of the broken ones, in many times the time
     workers: "int | None" = None, # processes that read files; None: one per core; 0: none but this one
     progress: bool = True, # show a progress bar?
 ) -> VideoIndex:
@@ -303,12 +317,12 @@ def build_index(
     if unknown: raise VidclsError(f"split {split!r} has the class {', '.join(map(repr, unknown[:3]))}, which the {len(classes)} training classes lack: {', '.join(classes[:8])}{', …' if len(classes) > 8 else ''}")
     paths, labels = ([v[i] for v in found[split]] for i in (0, 1))
     file = _cache_file(root, split)
-    known = _read_cache(file) if cache else SCHEMA.empty_table()
+    known = _read_cache(file) if cache and not thorough else SCHEMA.empty_table()
     rows = _still_true(known, paths, _stats(root, paths)) if len(known) else np.full(len(paths), -1)
     kept = known.take(rows[rows >= 0])
     def keep(new):
         if cache and len(new): _write_cache(file, pa.concat_tables([kept, new]))
-    with tqdm(None, f"index {split}", len(paths), unit="video", disable=not (progress and show_bars()), leave=False, initial=len(kept)) as bar:
+    with progress_bar(f"index {split}", len(paths), "video", progress, done=len(kept)) as bar:
         new = _probe_all(root, [p for p, row in zip(paths, rows) if row < 0], thorough, workers, bar, keep)
     table = pa.concat_tables([kept, new]).unify_dictionaries()
     table = table.take(pc.index_in(pa.array(paths, pa.string()), table["path"]))

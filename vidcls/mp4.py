@@ -75,7 +75,7 @@ class Mp4Header(NamedTuple):
     timescale: int # units per second
     audio: bool # is there sound?
 
-# %% ../nbs/00a_mp4.ipynb #9ecb46ee
+# %% ../nbs/00a_mp4.ipynb #0314c572
 def read_header(
     path, # a file
 ) -> "Mp4Header | None": # None for anything but a plain MP4 with one film
@@ -116,7 +116,7 @@ def _parse(data: bytes, size: int) -> "Mp4Header | None":
     if edits:
         wide = data[edits[0]]
         count, length, begin, rate = struct.unpack_from(">IQqI" if wide else ">IIiI", data, edits[0] + 4)
-        if count != 1 or rate != 1 << 16 or begin != times[0] or length * scale < int(times[-1] - begin) * movie_scale: return None
+        if count != 1 or rate != 1 << 16 or begin != times[0] or length * scale <= int(times[-1] - begin) * movie_scale: return None
         times = times - begin
     keys = _table(data, table[b"stss"], 1)[:, 0] - 1 if b"stss" in table else np.arange(n)
     return Mp4Header(CODECS[entries[0][0]], width, height, turn, times, keys, scale, b"soun" in kinds)

@@ -283,9 +283,9 @@ def _own_version() -> str:
     from vidcls import __version__
     return __version__
 
-# %% ../nbs/11_train.ipynb #02c8fd36
+# %% ../nbs/11_train.ipynb #14070dbe
 PROTOCOL = ("clip_len", "frame_rate", "short", "val_resize_size", "val_crop_size", "clips_per_video", "val_clips_per_video") # what a number of an evaluation depends on
-HARMLESS = {"output_dir", "resume", "overwrite", "workers", "time_limit", "on_failure", "cache_dataset", "print_freq", "device", "epochs", "data_path", "test_only", "max_broken", "start_epoch", "kinetics_version"}
+HARMLESS = {"output_dir", "resume", "overwrite", "workers", "time_limit", "cache_dataset", "print_freq", "device", "epochs", "data_path", "test_only", "max_broken", "start_epoch", "kinetics_version"}
 
 # %% ../nbs/11_train.ipynb #5d93a05f
 def check_same_run(
@@ -570,7 +570,7 @@ def evaluate_only(
     if accelerator.is_main_process: print(result, result.protocol, sep="\n")
     return result
 
-# %% ../nbs/11_train.ipynb #27fe133d
+# %% ../nbs/11_train.ipynb #f84f4578
 def guarded(
     function, # to call
     *args, # for it
@@ -582,7 +582,7 @@ def guarded(
         if first: print(f"vidcls: {e}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        if first: print("vidcls: interrupted; a training goes on after its last whole epoch by the same command", file=sys.stderr)
+        if first: print("vidcls: interrupted; the same command goes on where this one stopped, a training after its last whole epoch", file=sys.stderr)
         return 130
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
     return 0

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REASONS', 'MP4', 'VideoError', 'VideoInfo', 'probe', 'output_size', 'as_time', 'Video', 'write_video']
 
-# %% ../nbs/01_video.ipynb #ec747bdb
+# %% ../nbs/01_video.ipynb #9ebed16e
 import os
 from bisect import bisect_left
 from collections import Counter
@@ -18,6 +18,7 @@ from time import monotonic
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from .clips import VidclsError, as_rate, clip_ticks, num_ticks, tick_frames
@@ -254,7 +255,7 @@ def as_time(
     "A moment as an exact fraction; a float such as 0.3 or 7 / 29.97 becomes the simple fraction that was meant, not the binary number below it."
     return Fraction(t).limit_denominator(1_000_000) if isinstance(t, float) else Fraction(t)
 
-# %% ../nbs/01_video.ipynb #c66944c1
+# %% ../nbs/01_video.ipynb #2bc4fd3b
 class Video:
     "A video file as a sequence of frames: uint8 RGB arrays of shape (height, width, 3)."
     def __init__(self,
@@ -446,8 +447,9 @@ class Video:
             else:
                 frames = _frames(self._container, self._stream, timing, log, idle, deadline)
                 # A cut made without decoding can leave a keyframe that is none: what follows it is grey mud, which the decoder marks.
+                # Nor is it one where the picture is refreshed bit by bit: then the first frame is not coded by itself.
                 head = next((f for f in frames if f[0] > first or not f[1].is_corrupt), None)
-                if head is not None and head[0] <= first:
+                if head is not None and head[0] <= first and (self.info.codec != "h264" or head[1].pict_type == PictureType.I):
                     yield head
                     yield from frames
                     return
@@ -469,8 +471,13 @@ class Video:
         if turn % 2: h, w = w, h
         cut = frame.height - h in (0, 1) and frame.width - w in (0, 1)
         size = (frame.width, frame.height) if cut else (w, h)
-        image = self._scaler.reformat(frame, *size, "gbrp" if self.planar else "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
-        if not self.planar: return np.rot90(image.to_ndarray()[:h, :w], turn)
+        # Without scaling, FFmpeg's fast way to planes leaves the last columns of some widths unwritten; seen at 2, 4, 6 and 8 beyond a multiple of 16.
+        planar = self.planar and not (size == (frame.width, frame.height) and frame.width % 16 not in (0, 12))
+        try: image = self._scaler.reformat(frame, *size, "gbrp" if planar else "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
+        except (av.FFmpegError, OSError) as e: raise VideoError(self.path, "damaged", f"its colours can't be converted: {_say(e)}") from None
+        if not planar:
+            image = np.rot90(image.to_ndarray()[:h, :w], turn)
+            return np.moveaxis(image, -1, 0) if self.planar else image
         planes = [np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[:h, :w] for p in image.planes]  # green, blue, red
         return [np.rot90(planes[c], turn) if turn else planes[c] for c in (2, 0, 1)]
 
