@@ -232,7 +232,7 @@ def _claim(dst: Path, settings: dict):
             if time.time() - part.stat().st_mtime > 3600: part.unlink()
     write_whole(file, to_json(dict(settings=settings)))
 
-# %% ../nbs/10_prepare.ipynb #c2c5fa35
+# %% ../nbs/10_prepare.ipynb #4298112b
 def prepare(
     src, # a data set, see `find_videos`
     dst, # folder to make, or to complete
@@ -269,11 +269,12 @@ def prepare(
     done = {by_source[source] for source in result.done}
     report.left_out += sorted((by_source[source], why) for source, why in result.failed)
     for source, _ in result.failed: pairs[by_source[source]][1].unlink(missing_ok=True)  # an older copy
-    if not (dst / "index.csv").exists():  # nor do copies stay whose originals are gone, or have moved
+    if not done: raise VidclsError(f"none of the {report.videos:,} videos in {src} could be prepared; the first: {report.left_out[0][0]}: {report.left_out[0][1]}")
+    table = src if src.is_file() else src / "index.csv"
+    if not table.is_file():  # nor do copies stay whose originals are gone, or have moved
         for gone in {path for videos in find_videos(dst).values() for path, _ in videos} - {names[path] for path in done}: (dst / gone).unlink()
     report.done, report.before, report.after = len(done), result.before, result.after
-    if not done: raise VidclsError(f"none of the {report.videos:,} videos in {src} could be prepared; the first: {report.left_out[0][0]}: {report.left_out[0][1]}")
-    if src.is_file() or (src / "index.csv").is_file(): _write_csv(src if src.is_file() else src / "index.csv", dst / "index.csv", found, {path: names[path] for path in done})
+    if table.is_file(): _write_csv(table, dst / "index.csv", found, {path: names[path] for path in done})
     for split in find_videos(dst): build_index(dst, split, classes=classes, cache=True, workers=workers, progress=progress)
     report.seconds = time.perf_counter() - began
     write_whole(dst / FILE, to_json(dict(settings=settings, encoder=config.options(), source=str(src), videos=report.videos, prepared=report.done, bytes_before=report.before, bytes_after=report.after,
