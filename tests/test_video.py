@@ -3,13 +3,16 @@ import gc
 import json
 import os
 import time
+from bisect import bisect_right
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Interpolation, VideoReformatter
 from conftest import DATA, real
 
+from vidcls.clips import num_ticks
 from vidcls.video import Video, VideoError, probe, write_video
 
 REFUSED = {  # files of data/edge that hold no video, and why
@@ -20,6 +23,7 @@ REFUSED = {  # files of data/edge that hold no video, and why
     "pytorch+torchcodec/test__resources__nasa_13013.mp4.audio.mp3": "no picture",
     "pytorch+torchcodec/test__resources__nasa_13013.mp4.audio_44100.mp3": "no picture",
 }
+BROKEN_IN_THE_MIDDLE = {"tests__test_data__corrupted.mp4"}
 EDGE = json.loads((DATA / "edge/index.json").read_text()) if (DATA / "edge/index.json").exists() else []
 
 
@@ -175,3 +179,110 @@ def test_memory_and_files_stay_flat(tmp_path):
     rounds(200)
     (before, files), (after, files_after) = rounds(100), rounds(500)
     assert after - before < 10_000_000 and files_after == files
+
+
+def assert_seeking_is_decoding(path, seed, clips=3, k=6):
+    "Clips at random places, reached by seeking, against one pass over the whole file with PyAV alone."
+    try: video = Video(path, size=(24, 32))
+    except VideoError: return False
+    ticks, rate = num_ticks(len(video), video.info.fps, 15), Fraction(15)
+    turn, counted, scaler = video.info.rotation // 90, video.info.timing == "counted", VideoReformatter()
+    w, h = (24, 32) if turn % 2 else (32, 24)
+    at, seen = [], []
+    try:
+        with av.open(str(path), metadata_errors="ignore") as c:
+            best = c.streams.best("video")
+            best.thread_type, best.codec_context.thread_count = "NONE", 1
+            for n, f in enumerate(c.decode(best)):
+                at.append(n if counted else f.pts)
+                seen.append(scaler.reformat(f, w, h, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray())
+    except av.FFmpegError: return False  # broken in the middle: see the tests of damage
+    starts = np.random.default_rng(seed).integers(0, max(ticks - k, 1), clips).tolist()
+    together = video.clips(starts, k, rate)
+    for start, clip in zip(starts, together):
+        with Video(path, size=(24, 32), info=video.info) as alone: assert np.array_equal(alone.clips([start], k, rate)[0], clip)  # whatever else is asked for in the same pass
+        for j, pos in enumerate(video._positions_of(np.minimum(start + np.arange(k), ticks - 1), rate)):
+            right = np.rot90(seen[max(bisect_right(at, pos) - 1, 0)], turn)
+            assert np.abs(clip[j].astype(int) - right).max() <= 1, (str(path), start, j)
+    return True
+
+
+@pytest.mark.parametrize("entry", [e for e in EDGE if e["path"] not in REFUSED] or [None], ids=lambda e: e["path"].split("/")[-1] if e else "none")
+def test_a_clip_anywhere_is_that_of_decoding_everything(entry):
+    done = assert_seeking_is_decoding(real("edge") / entry["path"], seed=entry["bytes"])
+    assert done or entry["path"].split("/")[-1] in BROKEN_IN_THE_MIDDLE
+
+
+def test_a_clip_anywhere_in_real_films_is_that_of_decoding_everything():
+    for k, path in enumerate(sorted(real("fights").rglob("*.mp4"))[::30]): assert assert_seeking_is_decoding(path, seed=k)
+
+
+def false_keyframes(source, target, which):
+    "The same packets, some of them marked as keyframes that are none, as editors that cut without decoding leave them."
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for k, p in enumerate(p for p in old.demux(old.streams.video[0]) if p.dts is not None):
+            p.stream = stream
+            if k in which: p.is_keyframe = True
+            new.mux(p)
+    return target
+
+
+@pytest.mark.parametrize("options", [{"bf": "0", "x264-params": "scenecut=0"}, {"bf": "2", "x264-params": "scenecut=0"}, {"bf": "0", "x264-params": "intra-refresh=1:scenecut=0"}])
+def test_a_keyframe_that_is_none_does_no_harm(tmp_path, options):
+    path = false_keyframes(write_video(tmp_path / "good.mp4", numbered(40), gop=40, options=options), tmp_path / "bad.mp4", (10, 20, 30))
+    frames = reference_frames(tmp_path / "good.mp4")[1]
+    with Video(path) as video:
+        assert video.info.keyframe_gap < 40  # so it is tried
+        for i in (3, 10, 11, 19, 20, 21, 25, 31, 39): assert numbers(video[[i]]) == [i] and np.abs(video[i].astype(int) - frames[i]).max() <= 1
+        assert numbers(video.clips([12, 33], 3).reshape(6, *video.shape)) == [12, 13, 14, 33, 34, 35]
+
+
+def ramps(n=12, h=64, w=96):
+    "Colours that change slowly, in another place in each frame."
+    y, x = np.mgrid[:h, :w]
+    return np.stack([np.stack([(x * 2 + 5 * i) % 256, y * 3, 255 - y * 3], -1) // 2 + 40 for i in range(n)]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv420p10le", "yuvj420p"])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_planar_and_interleaved_frames_agree(tmp_path, pix_fmt, rotation):
+    grey = ramps()[..., :1].repeat(3, -1)  # colours at half resolution are spread differently: there, agreement is one of the mean
+    for frames, close in ((grey, 3 if pix_fmt != "yuv420p10le" else 4), (ramps(), None)):
+        path = write_video(tmp_path / "v.mp4", frames, pix_fmt=pix_fmt, rotation=rotation, crf=4)
+        for size in (None, (33, 49), (64, 86), (128, 171), 40):
+            with Video(path, size=size) as a, Video(path, size=size, planar=True) as b:
+                x, y = a[[0, 5, 11]], b[[0, 5, 11]]
+                assert x.shape == y.shape and y[0].strides[-1] > y[0].strides[-2]  # planes, one after the other
+                error = np.abs(x.astype(int) - y)
+                assert error.max() <= close if close else error.mean() < 6, (size, error.max(), error.mean())
+                out = b.empty(2, 3)
+                assert np.array_equal(b.clips([0, 4], 3, 25, out=out), b.clips([0, 4], 3, 25)) and np.array_equal(out[1, 0], b[4])
+
+
+@pytest.mark.parametrize("width", [16, 18, 20, 22, 24, 30, 36, 40, 44, 98, 112, 160, 172, 200, 320, 340, 341])
+def test_every_pixel_is_written_at_every_width(tmp_path, width):
+    grey = ramps(2, 32, width)[..., :1].repeat(3, -1)
+    path = write_video(tmp_path / "v.mp4", grey, crf=4)
+    for _ in range(3): assert np.abs(Video(path, planar=True)[:].astype(int) - Video(path)[:]).max() <= 3
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_one_pixel_too_many_is_cut_not_scaled(tmp_path, planar):
+    "Copies of odd size are filled up to even numbers; the edge goes, the rest stays as it is."
+    path = write_video(tmp_path / "v.mp4", ramps(4, 66, 96), crf=4)
+    whole = Video(path, planar=planar)[:]
+    for h, w in ((65, 95), (66, 95), (65, 96)): assert np.array_equal(Video(path, planar=planar, size=(h, w))[:], whole[:, :h, :w])
+    assert not np.array_equal(Video(path, planar=planar, size=(64, 96))[:], whole[:, :64])  # two are scaled
+
+
+def test_a_call_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+    import vidcls.video as module
+    path, clock = write_video(tmp_path / "v.mp4", numbered(40), gop=40), [0.]
+    def tick(): clock[0] += 0.1; return clock[0]
+    monkeypatch.setattr(module, "monotonic", tick)  # every look at the clock takes a tenth of a second
+    with Video(path, time_limit=1) as video:
+        assert numbers(video[[3]]) == [3]  # early frames are there in time
+        with pytest.raises(VideoError) as e: video[39]
+        assert e.value.reason == "slow" and str(e.value) == f"{path}: decoding takes longer than the time limit (more than 1 s)"
+        assert numbers(video[[2]]) == [2]  # each call has its own time

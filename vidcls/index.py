@@ -278,7 +278,7 @@ def _still_true(known: pa.Table, paths: list, stats: np.ndarray) -> np.ndarray: 
     passing = pc.is_in(known["problem"].cast(pa.string()), pa.array(["missing", "permission"])).to_numpy()[rows]
     return np.where(same.all(1) & ~passing & (rows >= 0), rows, -1)
 
-# %% ../nbs/03_index.ipynb #62a49ffc
+# %% ../nbs/03_index.ipynb #af0c34a0
 _KEEP_EVERY = 60.  # seconds
 
 def _probe_all(root: Path, paths: list, thorough: bool, workers, bar, keep) -> pa.Table: # one row for each path, in any order
@@ -290,7 +290,7 @@ def _probe_all(root: Path, paths: list, thorough: bool, workers, bar, keep) -> p
         return table
     try:
         for path, row in in_processes(partial(_row, str(root), thorough), paths, workers, chunk=32):
-            rows.append(row or dict(path=path, problem="damaged", detail="its decoder brings the process down"))
+            rows.append(row or dict(zip(("file_size", "mtime_ns"), _stats(root, [path])[0].tolist()), path=path, problem="damaged", detail="its decoder brings the process down"))
             bar.update()
             if len(rows) >= 5000: gather()
             if monotonic() - last > _KEEP_EVERY: keep(gather()); last = monotonic()

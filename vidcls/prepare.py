@@ -53,22 +53,24 @@ class PrepareConfig:
         "What the encoder is told: no B-frames, no deblocking, no arithmetic coding, all of which cost the decoder time; one thread, as each core has its own video."
         return dict(preset=self.preset, crf=str(self.crf), g=str(self.gop), bf="0", tune="fastdecode", threads="1", **{"x264-params": "mbtree=0"})  # with mbtree, x264 gives other bytes in every run
 
-# %% ../nbs/10_prepare.ipynb #12bb7cc6
-def _pictures(video: Video, rate: Fraction, scaler: VideoReformatter) -> Iterator[av.VideoFrame]:
+# %% ../nbs/10_prepare.ipynb #1b40d049
+def _pictures(video: Video, rate: Fraction) -> Iterator[av.VideoFrame]:
     "The frame on screen at each tick, of the video's size, filled up to even numbers."
-    (h, w, _), last = video.shape, None
+    (h, w, _), last, scaler, halver = video.shape, None, VideoReformatter(), VideoReformatter()
     even = h + h % 2, w + w % 2
     for frame in video.at_ticks(range(num_ticks(len(video), video.info.fps, rate)), rate):
         if frame is not last:
             last, turn = frame, round(frame.rotation / 90) % 4
-            try: picture = scaler.reformat(frame, *((h, w) if turn % 2 else (w, h)), "yuv420p", interpolation=Interpolation.BILINEAR, threads=1)
+            # Halved colours of an odd width would be spread over an even one, and drift: they are halved when the size is even.
+            form = "yuv420p" if even == (h, w) else "yuv444p"
+            try: picture = scaler.reformat(frame, *((h, w) if turn % 2 else (w, h)), form, interpolation=Interpolation.BILINEAR, threads=1)
             except (av.FFmpegError, OSError) as e: raise VideoError(video.path, "damaged", f"its colours can't be converted: {e.strerror}") from None
-            if turn or even != (h, w): picture = _fill(picture, turn, *even)
+            if turn or even != (h, w): picture = halver.reformat(_fill(picture, turn, *even), format="yuv420p", threads=1)
         yield picture
 
 def _fill(frame: av.VideoFrame, turn: int, h: int, w: int) -> av.VideoFrame:
     "A frame turned by quarters, and filled up to a size by repeating its edge."
-    full = av.VideoFrame(w, h, "yuv420p")
+    full = av.VideoFrame(w, h, frame.format.name)
     full.colorspace, full.color_range = frame.colorspace, frame.color_range
     for k, (source, target) in enumerate(zip(frame.planes, full.planes)):
         pixels = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)[:source.height, :source.width]
@@ -77,7 +79,7 @@ def _fill(frame: av.VideoFrame, turn: int, h: int, w: int) -> av.VideoFrame:
         out[:] = np.pad(pixels, [(0, a - b) for a, b in zip(out.shape, pixels.shape)], mode="edge")
     return full
 
-# %% ../nbs/10_prepare.ipynb #bca7c04f
+# %% ../nbs/10_prepare.ipynb #8fbe7244
 def transcode(
     source, # a video file
     target, # the file to make, an MP4; it appears when it is complete, with the time of change of its source
@@ -89,7 +91,7 @@ def transcode(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with Video(source, size=config.short_side or config.size) as video, open(part, "wb") as file:
-            _encode(_pictures(video, rate, VideoReformatter()), file, rate, config.options())
+            _encode(_pictures(video, rate), file, rate, config.options())
             file.flush()
             os.fsync(file.fileno())
         os.utime(part, ns=(time.time_ns(), os.stat(source).st_mtime_ns))
