@@ -49,25 +49,23 @@ class VideoError(VidclsError):
 
     def __str__(self): return f"{self.path}: {REASONS[self.reason]}" + (f" ({self.detail})" if self.detail else "")
 
-# %% ../nbs/01_video.ipynb #4702b22a
-_TRUSTED = ("mov", "matroska")  # formats whose headers say all
-
-def _container(path, trusted):
-    "An open container; the header alone is read in the formats `trusted`."
-    if trusted:
+# %% ../nbs/01_video.ipynb #4c5c227e
+def _container(path, search: bool):
+    "An open container; of an MP4, the header alone is read unless FFmpeg is to `search` for more."
+    if not search:
         container = av.open(path, metadata_errors="ignore", options={"codec_whitelist": "none"})
-        if container.format.name.startswith(trusted): return container
+        if container.format.name.startswith("mov"): return container
         container.close()
     return av.open(path, metadata_errors="ignore")
 
-def _open(path, trusted=_TRUSTED, size: int = 0) -> tuple:
-    "The open container and the video stream that a player would show. Raises `VideoError`."
+def _open(path, search: bool = False, size: int = 0) -> tuple:
+    "The open container and the video stream that a player would show; `size` in bytes, if it is known. Raises `VideoError`."
     path = os.path.abspath(path)  # FFmpeg would take the "a:" of a relative "a:b.mp4" for a protocol
     try:
         now = os.path.getsize(path)
         if now == 0: raise VideoError(path, "empty")
         if size and now != size: raise VideoError(path, "changed", f"{now:,} bytes instead of {size:,}")
-        container = _container(path, trusted)
+        container = _container(path, search)
     except FileNotFoundError: raise VideoError(path, "missing") from None
     except PermissionError: raise VideoError(path, "permission") from None
     except (av.FFmpegError, OSError, ValueError) as e: raise VideoError(path, "not a video", _say(e)) from None
@@ -164,19 +162,19 @@ def _longest(keys, n: int) -> int:
     "The longest distance between keyframes of n frames."
     return int(np.diff([*keys, n]).max()) if len(keys) else n
 
-# %% ../nbs/01_video.ipynb #03a12109
+# %% ../nbs/01_video.ipynb #46698983
 def _first_picture(path, packet) -> av.VideoFrame:
     "The first frame: mostly that of the first packet, else whatever decodes first. Raises `VideoError`."
     for piece in (packet, None):
         try: frames = packet.stream.codec_context.decode(piece)
         except av.FFmpegError: break
         if frames: return frames[0]
-    container, stream = _open(path, trusted=())
+    container, stream = _open(path, search=True)
     with container: _, first = next(_frames(container, stream, "counted"), (0, None))
     if first is None: raise VideoError(path, "damaged", "no frame decodes")
     return first
 
-# %% ../nbs/01_video.ipynb #332dda0e
+# %% ../nbs/01_video.ipynb #5dcb50d9
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of the format
 
 def probe(
@@ -187,13 +185,13 @@ def probe(
     try: known = _header_info(path)
     except OSError: known = None  # `_open` says what is wrong
     if known and not thorough: return known
-    container, stream = _open(path, trusted=())
+    container, stream = _open(path, search=True)
     with container:
         packet = next(_packets(container, stream), None)
         if packet is None: raise VideoError(path, "damaged", "no packet of video")
         first = _first_picture(path, packet)
     if known: return known
-    container, stream = _open(path, trusted=())  # from the beginning
+    container, stream = _open(path, search=True)  # from the beginning
     with container:
         packets = [(p.pts, p.is_keyframe) for p in _packets(container, stream)]
         pts, turn = [t for t, _ in packets], round(first.rotation) % 360
