@@ -286,3 +286,12 @@ def test_a_call_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
         with pytest.raises(VideoError) as e: video[39]
         assert e.value.reason == "slow" and str(e.value) == f"{path}: decoding takes longer than the time limit (more than 1 s)"
         assert numbers(video[[2]]) == [2]  # each call has its own time
+
+
+def test_a_picture_that_is_refreshed_bit_by_bit_is_not_entered_in_the_middle(tmp_path):
+    "x264's intra refresh has no keyframes after the first, though its packets are marked as such."
+    film = np.repeat(np.random.default_rng(0).integers(0, 255, (1, 12, 16, 3), np.uint8), 150, 0).repeat(8, 1).repeat(8, 2)
+    for i in range(150): film[i, 8:24, i % 100:i % 100 + 16] = 255
+    path = write_video(tmp_path / "refresh.mp4", film, 30, gop=250, options={"x264-params": "intra-refresh=1:bframes=0:keyint=20"})
+    every = Video(path)[:]
+    for k in range(5, 150, 9): assert np.array_equal(Video(path)[k], every[k]), k
