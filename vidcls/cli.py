@@ -71,19 +71,21 @@ def toy(
     "Write the embedded data set Moving Shapes as video files."
     print(write_moving_shapes(folder, num_train=num_train, num_val=num_val, seed=seed, hard=hard))
 
-# %% ../nbs/13_cli.ipynb #b04e96b7
+# %% ../nbs/13_cli.ipynb #17fdfdcb
 def index(
     data_path: Positional[str], # folder with `train/CLASS/*.mp4` and `val/CLASS/*.mp4`, or a csv file with path,label[,split]
-    cache: bool = True, # keep the table beside the data
+    no_cache: bool = False, # neither use nor keep a table beside the data, in .vidcls
     thorough: bool = False, # decode a picture of each video too, to find more of the broken ones
     workers: Optional[int] = None, # processes; none: one per core
 ):
     "Read every video's headers and timing; say what is there, and what is wrong with it."
     for split in find_videos(data_path):
-        table = build_index(data_path, split, cache=cache, thorough=thorough, workers=workers).table
+        table = build_index(data_path, split, cache=not no_cache, thorough=thorough, workers=workers).table
         seconds, problems = table["duration"].drop_null().to_numpy(), table["problem"].drop_null().to_pylist()
         print(f"{split}: {len(table):,} videos, {len(set(table['label'].to_pylist()))} classes" + (f", {seconds.sum() / 3600:.2f} h, median {np.median(seconds):.2f} s" if len(seconds) else ""))
-        for name in ("codec", "timing"): print(f"  {name:7}" + ", ".join(f"{k} {n:,}" for k, n in Counter(table[name].drop_null().to_pylist()).most_common(6)))
+        for name in ("codec", "timing"):
+            kinds = Counter(table[name].drop_null().to_pylist()).most_common()
+            print(f"  {name:7}" + ", ".join(f"{k} {n:,}" for k, n in kinds[:6]) + (f", {sum(n for _, n in kinds[6:]):,} of other kinds" if kinds[6:] else ""))
         if problems: print(f"  broken {len(problems):,}: " + ", ".join(f"{k} {n:,}" for k, n in Counter(problems).most_common()))
         bad = [r for r in table.select(["path", "problem", "detail"]).to_pylist() if r["problem"]]
         for r in bad[:10]: print(f"    {VideoError(r['path'], r['problem'], r['detail'] or '')}")
@@ -186,7 +188,7 @@ def download(
     print(report.summary())
     report.raise_for_failures()
 
-# %% ../nbs/13_cli.ipynb #6e22f33b
+# %% ../nbs/13_cli.ipynb #c9025d8b
 def bench(
     what: Positional[Literal["loader", "index", "prepare"]], # what to measure
     data_path: Optional[str] = None, # your own videos, as `DIR/train/CLASS/*.mp4`; none: some are written to data/bench
@@ -196,6 +198,8 @@ def bench(
     output: str = "benchmarks/results", # folder for the JSON file
 ):
     "Measure against torchvision, TorchCodec and ffmpeg, in turns, on the same videos."
+    if rounds < 1: raise VidclsError(f"--rounds {rounds} measures nothing; use at least 1")
+    if data_path and not Path(data_path, "train").is_dir(): raise VidclsError(f"{data_path} has no folder train; the peers need DIR/train/CLASS/*.mp4")
     from vidcls import bench as b  # its peers take time to load
     data = data_path or b.bench_videos("data/bench")
     result = getattr(b, f"bench_{what}")(data, workers=workers, rounds=rounds, **dict(files=files) if what == "index" else {})

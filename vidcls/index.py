@@ -48,10 +48,10 @@ def find_videos(
     if not any(found.values()): raise VidclsError(f"no videos in {data_path}: {LAYOUT}, with one of the suffixes {' '.join(sorted(SUFFIXES))}")
     return {split: sorted(set(found[split])) for split in SPLITS if found.get(split)}
 
-# %% ../nbs/03_index.ipynb #4f1ca9e0
+# %% ../nbs/03_index.ipynb #aeede93b
 def _from_folders(root: Path) -> dict:
-    "Splits, classes, and whatever lies below them; links are followed, but no folder is entered twice."
-    found = {}
+    "Splits, classes, and whatever lies below them; links lead out of the data set, but not to another place in it, whose label would be another."
+    found, inside = {}, os.path.realpath(root)
     for split in SPLITS:
         for folder in sorted((root / split).iterdir()) if (root / split).is_dir() else []:
             seen = set()
@@ -59,6 +59,7 @@ def _from_folders(root: Path) -> dict:
                 here = os.stat(top)
                 if (here.st_dev, here.st_ino) in seen: dirs.clear(); continue
                 seen.add((here.st_dev, here.st_ino))
+                dirs[:] = [d for d in dirs if not (os.path.islink(link := os.path.join(top, d)) and os.path.realpath(link).startswith(inside))]
                 at, label = _utf8(Path(top).relative_to(root).as_posix()), _utf8(folder.name)
                 found.setdefault(split, []).extend((f"{at}/{_utf8(f)}", label) for f in files if os.path.splitext(f)[1].lower() in SUFFIXES and not f.startswith("."))
     return found
@@ -189,7 +190,7 @@ class VideoIndex:
                 raise VidclsError(f"{len(bad)} of {len(self)} videos are broken, more than {max_broken:.0%}, for example {bad[0][0]}: {bad[0][1]}; mend them, or allow it with --max-broken")
         return self.select(pc.is_null(self.table["problem"]))
 
-# %% ../nbs/03_index.ipynb #177f4327
+# %% ../nbs/03_index.ipynb #b8fb1a38
 def num_cores() -> int: # at least 1
     "Cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -203,6 +204,7 @@ def in_processes(
     lost=None, # what stands for the answer when an item brings its process down
 ):
     "Yield (item, answer) as they are ready, in any order."
+    if workers is not None and workers < 0: raise VidclsError(f"{workers} workers is not possible; use 0 for none but this process, or more")
     items, careful = list(items), 0
     if workers == 0: yield from ((x, work(x)) for x in items); return
     todo = [items[i:i + chunk] for i in range(0, len(items), chunk)][::-1]

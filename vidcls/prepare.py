@@ -32,11 +32,11 @@ from .clips import DiskFull, VidclsError, as_rate, num_ticks, progress_bar, stab
 from .index import _stats, build_index, find_videos, in_processes, num_cores, read_csv
 from .video import REASONS, Video, VideoError, output_size
 
-# %% ../nbs/10_prepare.ipynb #2cb5685e
+# %% ../nbs/10_prepare.ipynb #3f08d99d
 @dataclass(frozen=True)
 class PrepareConfig:
     "How videos are transcoded."
-    size: tuple[int, int] = (128, 171) # height and width of the frames, those of the recipe
+    size: tuple[int, int] = (128, 171) # height and width of the frames, those of the recipe; an odd one is stored with its last row or column doubled, and read without it
     short_side: Optional[int] = None # length of the shorter side instead, keeping the shape, so that other crops stay possible
     frame_rate: float = 15 # frames per second
     gop: int = 15 # frames from one keyframe to the next
@@ -44,7 +44,8 @@ class PrepareConfig:
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "veryfast" # of x264: how much time is spent on making files small
 
     def __post_init__(self):
-        as_rate(self.frame_rate)
+        if as_rate(self.frame_rate) > 1000: raise VidclsError(f"{self.frame_rate:g} frames per second is not possible; use at most 1000")
+        if max(self.short_side or 0, *self.size) > 4096: raise VidclsError(f"frames of {self.short_side or self.size} pixels are not possible; use at most 4096")
         output_size(360, 640, self.short_side or self.size)
         if self.gop < 1: raise VidclsError(f"{self.gop} frames between keyframes is not possible; use at least 1")
         if not 0 <= self.crf <= 51: raise VidclsError(f"quality {self.crf} is not possible; x264 knows 0 (no loss) to 51")
@@ -171,12 +172,13 @@ def target_names(
         taken.add(names[path].casefold())
     return names
 
-# %% ../nbs/10_prepare.ipynb #c79ef308
+# %% ../nbs/10_prepare.ipynb #3f25c960
 @dataclass
 class PrepareReport:
     "What `prepare` did, or would do."
     videos: int = 0 # in the source
     done: int = 0 # copies there are
+    kept: int = 0 # of these, how many were there before
     seconds: float = 0. # of processing
     before: int = 0 # bytes of the videos
     after: int = 0 # bytes of their copies
@@ -187,6 +189,8 @@ class PrepareReport:
         will = "would become about" if self.estimated else "became"
         head = f"{self.done:,} of {self.videos:,} videos; {_bytes(self.before)} {will} {_bytes(self.after)}" + (f", a factor of {self.before / self.after:.1f}" if self.after else "")
         time = f"; about {_time(self.seconds)} of work here" if self.estimated else f"; {_time(self.seconds)}"
+        if self.kept: head += f"; {self.kept:,} were there already"
+        if self.after > self.before: head += "; the copies are larger: train on the originals, or choose a smaller --size or a larger --crf"
         lines = [head + time] + [f"  left out: {path}: {why}" for path, why in self.left_out[:10]]
         return "\n".join(lines + [f"  … and {len(self.left_out) - 10:,} more, all in prepared.json"] * (len(self.left_out) > 10))
 
@@ -202,7 +206,7 @@ def _time(s: float) -> str:
     "Seconds, readably."
     return f"{s:.0f} s" if s < 120 else f"{s / 60:.0f} min" if s < 7200 else f"{s / 3600:.1f} h"
 
-# %% ../nbs/10_prepare.ipynb #ac8be38b
+# %% ../nbs/10_prepare.ipynb #d8020c82
 def _estimate(root: Path, indexes: dict, config: PrepareConfig, workers) -> tuple: # (bytes of copies, seconds of work) of a second of video
     "Size and time from a few videos for each worker."
     sample = 4 * (workers or num_cores())
@@ -210,31 +214,35 @@ def _estimate(root: Path, indexes: dict, config: PrepareConfig, workers) -> tupl
     chosen = [usable[stable_hash("sample", k) % len(usable)] for k in range(min(sample, len(usable)))] if usable else []
     with tempfile.TemporaryDirectory() as folder:
         seconds = {(index.path(i), Path(folder) / f"{k}.mp4"): index[i]["duration"] for k, (index, i) in enumerate(chosen)}
-        began, good, size = time.perf_counter(), 0., 0
+        began, good, size, whys = time.perf_counter(), 0., 0, []
         for pair, why in in_processes(partial(_work, config), seconds, workers, lost="lost"):
-            if not why: good, size = good + seconds[pair], size + pair[1].stat().st_size
-    return (size / good, (time.perf_counter() - began) / good) if good else (0., 0.)
+            if why: whys.append(why)
+            else: good, size = good + seconds[pair], size + pair[1].stat().st_size
+    if not good: raise VidclsError(f"none of {len(seconds)} videos that were tried could be transcoded; the first: {next(iter(seconds))[0]}: {whys[0]}")
+    return size / good, (time.perf_counter() - began) / good
 
-# %% ../nbs/10_prepare.ipynb #793ab41c
+# %% ../nbs/10_prepare.ipynb #cb0caf11
 FILE = "prepared.json"
 
-def _claim(dst: Path, settings: dict):
-    "Write the settings into the folder. Raises `VidclsError` where other settings, or other things, are there."
+def _claim(dst: Path, settings: dict, source: Path):
+    "Write settings and source into the folder. Raises `VidclsError` where other settings, copies of another data set, or other things, are there."
     file = dst / FILE
     try:
         dst.mkdir(parents=True, exist_ok=True)
-        there = json.loads(file.read_text(encoding="utf-8"))["settings"] if file.exists() else None
-        if there is None and any(not p.name.endswith(".part") for p in dst.iterdir()): raise VidclsError(f"{dst} is not empty, and no prepared data set; choose another folder")
+        told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        there, origin = told and told["settings"], told and told["source"]
+        if not told and any(not p.name.endswith(".part") for p in dst.iterdir()): raise VidclsError(f"{dst} is not empty, and no prepared data set; choose another folder")
     except OSError as e: raise VidclsError(f"can't use {dst}: {e.strerror}; choose a folder that can be written") from None
     except (ValueError, KeyError, TypeError): raise VidclsError(f"{file} is damaged; choose another folder, or delete this one") from None
     differ = [f"{k} was {there.get(k)}, now {v}" for k, v in settings.items() if there.get(k) != v] if there else []
+    if told and origin != str(source): raise VidclsError(f"{dst} holds copies of {origin}, and can't take those of {source} as well; choose another folder, or correct `source` in {file} if the data set has only moved")
     if differ: raise VidclsError(f"{dst} was prepared with other settings ({'; '.join(differ)}); use these, or another folder")
     for part in dst.rglob(".*.part"):  # of a run that was killed
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > 3600: part.unlink()
-    write_whole(file, to_json(dict(settings=settings)))
+    write_whole(file, to_json(told | dict(settings=settings, source=str(source))))
 
-# %% ../nbs/10_prepare.ipynb #4298112b
+# %% ../nbs/10_prepare.ipynb #76862533
 def prepare(
     src, # a data set, see `find_videos`
     dst, # folder to make, or to complete
@@ -247,12 +255,13 @@ def prepare(
     "Transcode a data set for training; a second call completes what the first left. Raises `VidclsError`, and `DiskFull`."
     src, dst = Path(src), Path(dst)
     if dst.resolve() == (src if src.is_dir() else src.parent).resolve(): raise VidclsError(f"source and target are both {dst}; choose another folder for the copies")
+    if dst.resolve().is_relative_to((src if src.is_dir() else src.parent).resolve() / "train"): raise VidclsError(f"{dst} lies among the videos of {src}; choose a folder outside")
     found, root, began = find_videos(src), src.parent if src.is_file() else src, time.perf_counter()
     classes = sorted({label for videos in found.values() for _, label in videos})
     indexes = {split: build_index(src, split, classes=classes, cache=True, workers=workers, progress=progress) for split in found}
     report = PrepareReport(videos=sum(map(len, indexes.values())), left_out=[problem for index in indexes.values() for problem in index.problems()])
     settings = asdict(config) | dict(size=None if config.short_side else list(config.size))
-    if not dry_run: _claim(dst, settings)
+    if not dry_run: _claim(dst, settings, src.resolve())
     names = target_names({path for videos in found.values() for path, _ in videos})
     good = {split: index.table.filter(pc.is_null(index.table["problem"])) for split, index in indexes.items()}
     columns = {name: np.concatenate([t[name].to_numpy() for t in good.values()]) for name in ("path", "duration", "file_size", "mtime_ns")}
@@ -266,6 +275,7 @@ def prepare(
         report.seconds, report.estimated = pace * left, True
     if size * left * 1.1 > space: raise DiskFull(f"the copies need about {_bytes(size * left * 1.1)}, but {dst} has {_bytes(space)} left; make room, or choose a smaller --short-side or a larger --crf")
     if dry_run: return report
+    report.kept = int((~todo).sum())
     result = transcode_all(pairs.values(), config, workers=workers, progress=progress)
     by_source = {pair[0]: path for path, pair in pairs.items()}
     done = {by_source[source] for source in result.done}
@@ -279,7 +289,7 @@ def prepare(
     if table.is_file(): _write_csv(table, dst / "index.csv", found, {path: names[path] for path in done})
     for split in find_videos(dst): build_index(dst, split, classes=classes, cache=True, workers=workers, progress=progress)
     report.seconds = time.perf_counter() - began
-    write_whole(dst / FILE, to_json(dict(settings=settings, encoder=config.options(), source=str(src), videos=report.videos, prepared=report.done, bytes_before=report.before, bytes_after=report.after,
+    write_whole(dst / FILE, to_json(dict(settings=settings, encoder=config.options(), source=str(src.resolve()), videos=report.videos, prepared=report.done, bytes_before=report.before, bytes_after=report.after,
                                  left_out=[dict(path=path, why=why) for path, why in report.left_out], libraries=dict(av=av.__version__))))
     return report
 

@@ -174,7 +174,7 @@ def _first_picture(path, packet) -> av.VideoFrame:
     if first is None: raise VideoError(path, "damaged", "no frame decodes")
     return first
 
-# %% ../nbs/01_video.ipynb #5dcb50d9
+# %% ../nbs/01_video.ipynb #f3774ded
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of the format
 
 def probe(
@@ -197,7 +197,7 @@ def probe(
         pts, turn = [t for t, _ in packets], round(first.rotation) % 360
         timing, fps, n = _timing(container, stream, pts)
         w, h = (first.height, first.width) if turn % 180 else (first.width, first.height)
-        return VideoInfo(str(path), container.format.name, stream.codec_context.name, w, h, turn, n, fps, timing, min((t for t in pts if t is not None), default=0),
+        return VideoInfo(str(path), container.format.name, stream.codec_context.codec.canonical_name, w, h, turn, n, fps, timing, min((t for t in pts if t is not None), default=0),
                          stream.time_base, _longest([i for i, (_, key) in enumerate(packets) if key], n), bool(container.streams.audio), container.size)
 
 # %% ../nbs/01_video.ipynb #1b888491
