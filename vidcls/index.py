@@ -48,7 +48,7 @@ def find_videos(
     if not any(found.values()): raise VidclsError(f"no videos in {data_path}: {LAYOUT}, with one of the suffixes {' '.join(sorted(SUFFIXES))}")
     return {split: sorted(set(found[split])) for split in SPLITS if found.get(split)}
 
-# %% ../nbs/03_index.ipynb #aeede93b
+# %% ../nbs/03_index.ipynb #88b9d839
 def _from_folders(root: Path) -> dict:
     "Splits, classes, and whatever lies below them; links lead out of the data set, but not to another place in it, whose label would be another."
     found, inside = {}, os.path.realpath(root)
@@ -59,7 +59,7 @@ def _from_folders(root: Path) -> dict:
                 here = os.stat(top)
                 if (here.st_dev, here.st_ino) in seen: dirs.clear(); continue
                 seen.add((here.st_dev, here.st_ino))
-                dirs[:] = [d for d in dirs if not (os.path.islink(link := os.path.join(top, d)) and os.path.realpath(link).startswith(inside))]
+                dirs[:] = [d for d in dirs if not (os.path.islink(link := os.path.join(top, d)) and f"{os.path.realpath(link)}/".startswith(f"{inside}/"))]
                 at, label = _utf8(Path(top).relative_to(root).as_posix()), _utf8(folder.name)
                 found.setdefault(split, []).extend((f"{at}/{_utf8(f)}", label) for f in files if os.path.splitext(f)[1].lower() in SUFFIXES and not f.startswith("."))
     return found

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILE', 'PrepareConfig', 'transcode', 'Transcoded', 'transcode_all', 'target_names', 'PrepareReport', 'prepare']
 
-# %% ../nbs/10_prepare.ipynb #dbd0f907
+# %% ../nbs/10_prepare.ipynb #926ebf1d
 import csv
 import errno
 import json
@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 
 from .checkpoint import to_json, write_whole
 from .clips import DiskFull, VidclsError, as_rate, num_ticks, progress_bar, stable_hash
-from .index import _stats, build_index, find_videos, in_processes, num_cores, read_csv
+from .index import SPLITS, _stats, build_index, find_videos, in_processes, num_cores, read_csv
 from .video import REASONS, Video, VideoError, output_size
 
 # %% ../nbs/10_prepare.ipynb #3f08d99d
@@ -54,7 +54,7 @@ class PrepareConfig:
         "What the encoder is told: no B-frames, no deblocking, no arithmetic coding, all of which cost the decoder time; one thread, as each core has its own video."
         return dict(preset=self.preset, crf=str(self.crf), g=str(self.gop), bf="0", tune="fastdecode", threads="1", **{"x264-params": "mbtree=0"})  # with mbtree, x264 gives other bytes in every run
 
-# %% ../nbs/10_prepare.ipynb #1b40d049
+# %% ../nbs/10_prepare.ipynb #c480b6c7
 def _pictures(video: Video, rate: Fraction) -> Iterator[av.VideoFrame]:
     "The frame on screen at each tick, of the video's size, filled up to even numbers."
     (h, w, _), last, scaler, halver = video.shape, None, VideoReformatter(), VideoReformatter()
@@ -73,7 +73,7 @@ def _fill(frame: av.VideoFrame, turn: int, h: int, w: int) -> av.VideoFrame:
     "A frame turned by quarters, and filled up to a size by repeating its edge."
     full = av.VideoFrame(w, h, frame.format.name)
     full.colorspace, full.color_range = frame.colorspace, frame.color_range
-    for k, (source, target) in enumerate(zip(frame.planes, full.planes)):
+    for source, target in zip(frame.planes, full.planes):
         pixels = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)[:source.height, :source.width]
         out = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)[:target.height, :target.width]
         pixels = np.rot90(pixels, turn)
@@ -242,7 +242,7 @@ def _claim(dst: Path, settings: dict, source: Path):
             if time.time() - part.stat().st_mtime > 3600: part.unlink()
     write_whole(file, to_json(told | dict(settings=settings, source=str(source))))
 
-# %% ../nbs/10_prepare.ipynb #76862533
+# %% ../nbs/10_prepare.ipynb #88d9127c
 def prepare(
     src, # a data set, see `find_videos`
     dst, # folder to make, or to complete
@@ -255,7 +255,7 @@ def prepare(
     "Transcode a data set for training; a second call completes what the first left. Raises `VidclsError`, and `DiskFull`."
     src, dst = Path(src), Path(dst)
     if dst.resolve() == (src if src.is_dir() else src.parent).resolve(): raise VidclsError(f"source and target are both {dst}; choose another folder for the copies")
-    if dst.resolve().is_relative_to((src if src.is_dir() else src.parent).resolve() / "train"): raise VidclsError(f"{dst} lies among the videos of {src}; choose a folder outside")
+    if any(dst.resolve().is_relative_to((src if src.is_dir() else src.parent).resolve() / split) for split in SPLITS): raise VidclsError(f"{dst} lies among the videos of {src}; choose a folder outside")
     found, root, began = find_videos(src), src.parent if src.is_file() else src, time.perf_counter()
     classes = sorted({label for videos in found.values() for _, label in videos})
     indexes = {split: build_index(src, split, classes=classes, cache=True, workers=workers, progress=progress) for split in found}
