@@ -96,4 +96,4 @@ def test_a_decoder_that_dies_is_an_error(data, monkeypatch):
 
 def test_steps_are_counted(monkeypatch):
     monkeypatch.setitem(RECIPE, "clip_len", 4); monkeypatch.setitem(RECIPE, "crop", (16, 16))
-    assert step_rate(2, 0.1, model="r2plus1d_10", device="cpu") > 0
+    assert step_rate(2, 0.1, model="r2plus1d_tiny", device="cpu") > 0

@@ -13,7 +13,7 @@ from vidcls.models import (Conv3d, InputCard, UnknownModel, VideoModel, WeightsE
 from vidcls.resnet import DEPTHS, VARIANTS, VideoResNet, video_resnet
 
 TORCHVISION = {"r3d_18": 33_371_472, "mc3_18": 11_695_440, "r2plus1d_18": 31_505_325}
-NARROW = ["r2plus1d_10", "fr2d_10"]
+NARROW = ["r2plus1d_tiny", "fr2d_tiny"]
 CL = torch.channels_last_3d
 
 
@@ -237,7 +237,7 @@ def test_narrow_ones_leave_a_map(name, size):
 
 def test_fr2d_sees_one_frame_at_a_time():
     torch.manual_seed(0)
-    net = randomise_norms(create_model("fr2d_10", num_classes=3)).eval()
+    net = randomise_norms(create_model("fr2d_tiny", num_classes=3)).eval()
     x = clips(1).requires_grad_()
     feature_map = net.forward_features(x)
     assert feature_map.shape[2] == x.shape[2]
@@ -252,7 +252,7 @@ def test_order_of_frames():
     "It means nothing to f-R2D, and something to R(2+1)D."
     torch.manual_seed(0)
     x, order = clips(frames=8), torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])
-    plain, moving = (randomise_norms(create_model(n, num_classes=3)).eval() for n in ("fr2d_10", "r2plus1d_10"))
+    plain, moving = (randomise_norms(create_model(n, num_classes=3)).eval() for n in ("fr2d_tiny", "r2plus1d_tiny"))
     torch.testing.assert_close(plain(x[:, :, order]), plain(x), rtol=1e-5, atol=1e-6)
     assert (moving(x[:, :, order]) - moving(x)).abs().max() > 1e-2
 
@@ -269,7 +269,7 @@ def test_builder_keywords():
 
 def test_names():
     assert set(TORCHVISION) | set(NARROW) <= set(list_models())
-    assert list_models("r2plus1d*")[:2] == ["r2plus1d_10", "r2plus1d_18"]
+    assert list_models("r2plus1d*")[:2] == ["r2plus1d_tiny", "r2plus1d_18"]
     assert list_models("nothing*") == []
 
 
@@ -289,7 +289,7 @@ def test_a_module_cannot_take_a_name():
 
 
 def test_misfits(tmp_path):
-    net = create_model("fr2d_10", num_classes=2)
+    net = create_model("fr2d_tiny", num_classes=2)
     assert misfits(net, net.state_dict()) == ""
     state = {k: v for k, v in net.state_dict().items() if not k.startswith("layer3")} | {"extra": torch.zeros(1), "stem.0.weight": torch.zeros(16, 1, 1, 7, 7)}
     wrong = misfits(net, state)
@@ -304,4 +304,4 @@ def test_misfits(tmp_path):
 def test_unreadable_weights(tmp_path):
     torch.save({}, tmp_path/"w.pth")
     for path in (tmp_path/"w.pth", tmp_path/"none.safetensors", tmp_path, "DEFAULT"):
-        with pytest.raises(WeightsError, match="cannot be read as a safetensors file"): create_model("fr2d_10", weights=path)
+        with pytest.raises(WeightsError, match="cannot be read as a safetensors file"): create_model("fr2d_tiny", weights=path)

@@ -16,7 +16,7 @@ def shapes(tmp_path_factory):
     return write_moving_shapes(tmp_path_factory.mktemp("motion") / "shapes", num_train=40, num_val=25, classes=PAIRS, progress=False)
 
 
-@pytest.mark.parametrize("model, least, most", [("r2plus1d_10", 0.9, 1.0), ("fr2d_10", 0.35, 0.65)])
+@pytest.mark.parametrize("model, least, most", [("r2plus1d_tiny", 0.9, 1.0), ("fr2d_tiny", 0.35, 0.65)])
 def test_within_pairs(shapes, tmp_path, model, least, most):
     run = fit(replace(DEMO, model=model, data_path=str(shapes), output_dir=str(tmp_path / model), epochs=12, lr_milestones=(9, 11)))
     result = evaluate_run(run, quiet=True)

@@ -21,7 +21,7 @@ from vidcls.toy import write_moving_shapes
 from vidcls.train import TrainConfig, evaluate_run, fit, parse_config
 
 SMALL = replace(DEMO, epochs=2, batch_size=8, workers=0, lr=0.02, lr_warmup_epochs=0, lr_milestones=())
-FLAGS = ["--model", "r2plus1d_10", "--clip-len", "8", "--frame-rate", "8", "--clips-per-video", "1", "--train-resize-size", "36", "36", "--train-crop-size", "32", "32", "--val-resize-size", "36", "36",
+FLAGS = ["--model", "r2plus1d_tiny", "--clip-len", "8", "--frame-rate", "8", "--clips-per-video", "1", "--train-resize-size", "36", "36", "--train-crop-size", "32", "32", "--val-resize-size", "36", "36",
          "--val-crop-size", "32", "32", "--hflip", "0", "-b", "8", "--epochs", "2", "--lr", "0.02", "--lr-warmup-epochs", "0", "--lr-milestones", "9", "-j", "0"]
 
 
@@ -189,9 +189,9 @@ def test_other_settings_do_not_go_on_in_a_folder(shapes, tmp_path, capsys):
     c = replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1)
     before = fit(c).load().model
     args = ["train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "r", "--epochs", "1"]
-    code, err = run_cli(capsys, *args, "--model", "fr2d_10")
-    assert code == 2 and "model was r2plus1d_10, now fr2d_10" in err and same(before, Run(tmp_path / "r").load().model)
-    assert run_cli(capsys, *args, "--model", "fr2d_10", "--overwrite")[0] == 0
+    code, err = run_cli(capsys, *args, "--model", "fr2d_tiny")
+    assert code == 2 and "model was r2plus1d_tiny, now fr2d_tiny" in err and same(before, Run(tmp_path / "r").load().model)
+    assert run_cli(capsys, *args, "--model", "fr2d_tiny", "--overwrite")[0] == 0
 
 
 def snapshot(folder): return {f: f.read_bytes() for f in sorted(Path(folder).rglob("*")) if f.is_file()}
@@ -250,7 +250,7 @@ def test_a_class_list_of_another_run_is_refused(shapes, copy, tmp_path, capsys):
 def test_a_checkpoint_of_another_architecture_is_refused(shapes, tmp_path, capsys):
     run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1))
     config = run.config
-    config["settings"]["model"] = "fr2d_10"
+    config["settings"]["model"] = "fr2d_tiny"
     (run.folder / "config.json").write_text(json.dumps(config))
     code, err = run_cli(capsys, "evaluate", run.folder)
     assert code == 2 and "another architecture" in err

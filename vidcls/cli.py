@@ -38,7 +38,7 @@ from .train import TrainConfig, choose_precision, evaluate_run, fit, guarded, ru
 from .video import Video, VideoError, write_video
 
 # %% ../nbs/13_cli.ipynb #9fc7249e
-DEMO = TrainConfig(model="r2plus1d_10", clip_len=8, frame_rate=8, clips_per_video=1, val_clips_per_video=2, train_resize_size=(36, 36), train_crop_size=(32, 32),
+DEMO = TrainConfig(model="r2plus1d_tiny", clip_len=8, frame_rate=8, clips_per_video=1, val_clips_per_video=2, train_resize_size=(36, 36), train_crop_size=(32, 32),
                    val_resize_size=(36, 36), val_crop_size=(32, 32), hflip=0., batch_size=16, epochs=15, lr=0.1, nesterov=True, lr_warmup_epochs=2, lr_warmup_decay=0.01, lr_milestones=(10, 13))
 
 # %% ../nbs/13_cli.ipynb #2441620a

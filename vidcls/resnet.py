@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CONVS', 'FRAMEWISE', 'VARIANTS', 'DEPTHS', 'RESNET_CARD', 'NARROW', 'NARROW_CARD', 'mid_planes', 'conv_3d', 'conv_2d',
            'conv_2plus1d', 'BasicBlock', 'make_stem', 'VideoResNet', 'video_resnet', 'r3d_18', 'mc3_18', 'r2plus1d_18',
-           'r2plus1d_10', 'fr2d_10']
+           'r2plus1d_tiny', 'fr2d_tiny']
 
 # %% ../nbs/06a_resnet.ipynb #4391bd9d
 from collections.abc import Callable, Sequence
@@ -214,12 +214,12 @@ NARROW_CARD = InputCard(frames=8, frame_rate=15, resize=(64, 64), crop=(64, 64),
                         source="vidcls: small clips for lessons and CPUs, normalised as for the ResNets of 18 layers")
 
 @register_model(NARROW_CARD, params=834_703, gflops=0.211)
-def r2plus1d_10(**kwargs) -> VideoResNet:
+def r2plus1d_tiny(**kwargs) -> VideoResNet:
     "R(2+1)D, 10 layers, 16 to 128 channels: small enough for a CPU"
     return video_resnet("r2plus1d", 10, **{"widths": NARROW, **kwargs})
 
 # %% ../nbs/06a_resnet.ipynb #968eb210
 @register_model(NARROW_CARD, params=361_056, gflops=0.145)
-def fr2d_10(**kwargs) -> VideoResNet:
+def fr2d_tiny(**kwargs) -> VideoResNet:
     "f-R2D, 10 layers, 16 to 128 channels: each frame by itself, pooled over time at the end"
     return video_resnet("fr2d", 10, **{"widths": NARROW, **kwargs})
