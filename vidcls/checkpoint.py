@@ -184,7 +184,7 @@ class Run:
                                json.loads((folder / "state.json").read_text(encoding="utf-8")))
         except Exception as e: raise VidclsError(f"the checkpoint {folder} is damaged: {str(e).splitlines()[0]}") from None
 
-# %% ../nbs/08_checkpoint.ipynb #e6a7a3b9
+# %% ../nbs/08_checkpoint.ipynb #8f04e41c
 def load_model(
     run, # a run folder, or a `Run`
     checkpoint: str = "best", # "best" or "last"; without a best one, the last is taken
@@ -192,7 +192,9 @@ def load_model(
     "The trained network of a run. Raises `VidclsError` when the weights are not those of the model in the config."
     run = run if isinstance(run, Run) else Run(run)
     config = run.config
-    model = create_model(config["settings"]["model"], num_classes=len(config["classes"]))
+    built = config.get("model", dict(name=config["settings"]["model"], kwargs={})) # runs of version 0.1 tell only its name
+    model = create_model(built["name"], num_classes=len(config["classes"]), **built["kwargs"])
+    model.classes = tuple(config["classes"])
     fit_state(model, run.load(checkpoint if run.has(checkpoint) else "last").model, f"checkpoint of {run.folder}")
     return model.eval(), config
 

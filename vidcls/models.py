@@ -4,32 +4,32 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'InputCard', 'VideoModel', 'Conv3d', 'num_params', 'count_gflops', 'Published', 'ModelInfo',
-           'register_model', 'list_models', 'UnknownModel', 'model_info', 'model_card', 'WeightsError', 'misfits',
-           'load_weights', 'create_model']
+           'register_model', 'list_models', 'UnknownModel', 'model_info', 'model_card', 'guess_model', 'inflate',
+           'load_weights', 'save_weights', 'create_model']
 
-# %% ../nbs/06_models.ipynb #cb76d258
-import copy, difflib, functools, importlib, re
-from collections.abc import Callable
-from dataclasses import dataclass
+# %% ../nbs/06_models.ipynb #84087c0a
+import copy, difflib, functools, importlib, json, re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from .clips import VidclsError
+from .weights import IMAGE, Weights, WeightsError, misfits, note, read_weights
 
-# %% ../nbs/06_models.ipynb #5a815da7
+# %% ../nbs/06_models.ipynb #4b963c0c
 @dataclass(frozen=True)
 class InputCard:
     "The clips that a model was made for."
     frames: int # frames in a clip
     frame_rate: float # frames per second
-    resize: tuple[int, int] # height and width that a frame is resized to, in pixels
+    resize: tuple[int, ...] # height and width that a frame is resized to, in pixels; or (n,): its shorter side, of which a square of n x n is taken
     crop: tuple[int, int] # height and width cut out of that, and seen by the model
     mean: tuple[float, ...] # per channel, of pixels in 0…1; subtracted
     std: tuple[float, ...] # per channel; divided by
@@ -38,11 +38,17 @@ class InputCard:
     def __post_init__(self): # JSON gives lists back
         for name in ("resize", "crop", "mean", "std"): object.__setattr__(self, name, tuple(getattr(self, name)))
 
-# %% ../nbs/06_models.ipynb #e029ea5c
+# %% ../nbs/06_models.ipynb #5a70ff0f
 class VideoModel(nn.Module):
     "What every model is: `forward_features`, then `forward_head`; with a classifier that can be replaced."
     classifier = "fc" # where the classifier sits among the submodules
-    card: "InputCard | None" = None # what the model wants to see; the registry fills it in
+    stages: tuple[str, ...] = () # the other submodules with parameters, in the order in which a clip passes them
+    min_clip = (1, 1, 1) # the fewest frames, rows and columns that the strides allow
+    fixed_clip: "tuple | None" = None # frames, rows and columns that it was built for; None in the place of any, or for all: it takes others too
+    card: "InputCard | None" = None # what the model wants to see; the registry fills in this, and the rest
+    name: "str | None" = None # its name in the registry
+    kwargs: Mapping = {} # keywords with which `create_model` can build it again
+    classes: tuple = () # names of the classes, where the weights know them
 
     def __init__(self,
         num_classes: int, # outputs of the classifier; 0: none, the model gives features
@@ -79,7 +85,21 @@ class VideoModel(nn.Module):
         if x.ndim != 5 or x.shape[1] != self.in_channels or not x.is_floating_point():
             raise VidclsError(f"got {x.dtype} of shape {tuple(x.shape)}, but the model takes floating-point clips B,C,T,H,W with C={self.in_channels}; "
                               "batches of frames B,T,H,W,C go through a device transform first")
+        self.check_clip(*x.shape[2:])
         return self.forward_head(self.forward_features(x))
+
+    def check_clip(self,
+        frames: int, # T
+        height: int, # H
+        width: int, # W
+    ):
+        "Raises `VidclsError` for clips that are too small for the strides, or not those that the network was built for."
+        clip, name = (frames, height, width), self.name or type(self).__name__
+        show = lambda sizes: "x".join("any" if n is None else str(n) for n in sizes) + " (frames x height x width)"
+        if self.fixed_clip and any(n not in (None, got) for n, got in zip(self.fixed_clip, clip)):
+            raise VidclsError(f"{name} was built for clips of {show(self.fixed_clip)}, and got {show(clip)}; give it such clips, or build it for others: create_model({name!r}, clip={clip})")
+        if any(got < n for n, got in zip(self.min_clip, clip)):
+            raise VidclsError(f"clips of {show(clip)} are too small for {name}: its strides need at least {show(self.min_clip)}; take longer clips or larger crops")
 
     def get_classifier(self) -> nn.Module: # a linear layer; the identity when `num_classes` is 0
         "The last layer."
@@ -135,18 +155,18 @@ def count_gflops(
     with FlopCounterMode(display=False) as counter, torch.no_grad(): ghost(clip)
     return counter.get_total_flops() / 2e9
 
-# %% ../nbs/06_models.ipynb #adf004b8
+# %% ../nbs/06_models.ipynb #71f4556c
 @dataclass(frozen=True)
 class Published:
     "An accuracy that somebody has published for a model, and how it was measured."
     weights: str # which weights, and whose
     dataset: str # what they were tested on
     top1: float # percent
-    top5: float # percent
+    top5: "float | None" # percent, where it is told
     protocol: str # level (clip or video), clips and crops of a video, frames, frame rate
     source: str # where it is published
 
-# %% ../nbs/06_models.ipynb #f5c6801b
+# %% ../nbs/06_models.ipynb #5d1c0e60
 @dataclass(frozen=True)
 class ModelInfo:
     "What the registry knows of a model."
@@ -156,27 +176,31 @@ class ModelInfo:
     params: "int | None" = None # parameters with 400 classes
     gflops: "float | None" = None # billions of multiply-adds for one clip of the card
     published: tuple[Published, ...] = () # accuracies
+    weights: Mapping = field(default_factory=dict) # names of published weights, besides torchvision's → addresses
+    sized: bool = False # does its builder take `clip`, the (frames, height, width) that it will see?
+    infer: "Callable[[dict], dict] | None" = None # from the tensors of foreign weights, the keywords that they need
 
     @property
     def summary(self) -> str: # the first line of the builder's docstring
         "The model in one line."
         return (self.build.__doc__ or "").strip().partition("\n")[0]
 
-# %% ../nbs/06_models.ipynb #75a9b319
+# %% ../nbs/06_models.ipynb #df4d2cf0
 _REGISTRY: dict[str, ModelInfo] = {}
 
 def register_model(
     card: InputCard, # the clips that the model wants to see
-    **facts, # further fields of `ModelInfo`: params, gflops, published
+    name: "str | None" = None, # what to call it; None: as the function
+    **facts, # further fields of `ModelInfo`
 ) -> Callable: # decorator of a function that takes `num_classes` and other keywords and builds a model
-    "Enter a model into the registry under its function's name."
-    def register(build):
-        name, module = build.__name__, build.__module__
+    "Enter a model into the registry."
+    def register(build, name=name):
+        name, module = name or build.__name__, build.__module__
 
         @functools.wraps(build)
         def make(**kwargs):
             model = build(**kwargs)
-            model.card = card
+            model.card, model.name, model.kwargs = card, name, {k: v for k, v in kwargs.items() if k != "num_classes"}
             return model
 
         known = _REGISTRY.get(name)
@@ -201,19 +225,20 @@ def list_models(
     names = [name for name in _registry() if fnmatchcase(name, pattern)]
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
-# %% ../nbs/06_models.ipynb #73b81f68
+# %% ../nbs/06_models.ipynb #e9bc525c
 class UnknownModel(VidclsError):
     "There is no model of that name."
 
 def model_info(
-    name: str, # one of `list_models()`
+    name: str, # one of `list_models()`; or `package.module:function`, or `hf:owner/name`
 ) -> ModelInfo: # card, builder, size, published accuracies
     "What the registry knows of a model. Raises `UnknownModel`, with the nearest names."
     known = _registry()
     if name in known: return known[name]
+    if ":" in str(name): return importlib.import_module("vidcls.others").foreign_info(name)
     near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
     hint = f"the nearest are {', '.join(near)}; " if near else ""
-    raise UnknownModel(f"no model is called {name!r}; {hint}list_models() names all {len(known)}")
+    raise UnknownModel(f"no model is called {name!r}; {hint}list_models() names all {len(known)}; a function of yours goes by package.module:function, one of the Hugging Face Hub by hf:owner/name")
 
 # %% ../nbs/06_models.ipynb #0ded3896
 def model_card(
@@ -222,51 +247,82 @@ def model_card(
     "The clips that a model wants to see. Raises `UnknownModel`."
     return model_info(name).card
 
-# %% ../nbs/06_models.ipynb #e06b86cb
-class WeightsError(VidclsError):
-    "Weights that cannot be read, or do not fit the model."
+# %% ../nbs/06_models.ipynb #3205498a
+def guess_model(
+    state: Mapping, # name → tensor
+) -> list: # names; empty when there is no such model
+    "Models of the registry with as many parameters as these weights, the classifier not counted."
+    head = next((k.removesuffix("weight") for k in reversed(list(state)) if k.endswith(".weight") and state[k].ndim == 2), None)
+    if head is None: return []
+    buffers = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index")
+    body = sum(v.numel() for k, v in state.items() if not k.startswith(head) and not k.endswith(buffers))
+    return [name for name, info in _registry().items() if info.params == body + 400 * (state[f"{head}weight"].shape[1] + 1)]
 
-def _some(items, limit=6): return ", ".join(items[:limit]) + (f" and {len(items) - limit} more" if len(items) > limit else "")
-
-def misfits(
-    model: nn.Module,
-    state: dict[str, torch.Tensor], # name → tensor
-) -> str: # what is missing, unexpected or of another shape; empty when all fits
-    "Where a state dict does not fit a model."
+# %% ../nbs/06_models.ipynb #93534faf
+def inflate(
+    state: Mapping, # name → tensor, of an image network under our names
+    model: "VideoModel",
+) -> dict: # the same, with the kernels repeated over time
+    "Turn kernels over space into kernels over space and time that give the same on a clip of one still picture (Carreira & Zisserman, CVPR 2017, section 2.3)."
     own = model.state_dict()
-    shape = lambda t: "x".join(map(str, t.shape)) or "scalar"
-    found = {"missing": [k for k in own if k not in state],
-             "unexpected": [k for k in state if k not in own],
-             "of another shape": [f"{k} is {shape(state[k])}, not {shape(own[k])}" for k in own if k in state and own[k].shape != state[k].shape]}
-    return "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in found.items() if keys)
+    deepen = lambda w, t: w[:, :, None].expand(-1, -1, t, -1, -1) / t
+    return {k: deepen(v, own[k].shape[2]) if v.ndim == 4 and k in own and own[k].ndim == 5 else v for k, v in state.items()}
 
-# %% ../nbs/06_models.ipynb #aad7bd29
+# %% ../nbs/06_models.ipynb #40d21aa8
 def load_weights(
     model: VideoModel,
-    path: "str | Path", # a safetensors file
-) -> VideoModel: # the same model
-    "Load a safetensors file into a model. Raises `WeightsError` when it cannot be read, or does not fit to the last key."
-    try: state = load_file(path)
-    except (SafetensorError, OSError) as e:
-        raise WeightsError(f"weights {str(path)!r} cannot be read as a safetensors file ({e}); give the path of one, or None for fresh weights") from None
-    wrong = misfits(model, state)
-    if not wrong:
-        model.load_state_dict(state)
-        return model
-    head = state.get(f"{model.classifier}.weight")
-    if head is not None and head.ndim and len(head) != model.num_classes:
-        then = f"they are for {len(head)} classes: create the model with num_classes={len(head)}, then call reset_classifier({model.num_classes})"
-    else: then = "create the model with the name and arguments that they were saved with"
-    raise WeightsError(f"weights {str(path)!r} do not fit {type(model).__name__}: {wrong}; {then}")
-
-# %% ../nbs/06_models.ipynb #0c2eb6ec
-def create_model(
-    name: str, # one of `list_models()`
+    weights: "Weights | str | Path", # what `read_weights` gave, or takes
     *,
-    num_classes: int = 400, # outputs of the classifier; 0: features
-    weights: "str | Path | None" = None, # a safetensors file; None: fresh weights
+    inflated: bool = False, # are they those of an image network, to be repeated over time?
+) -> VideoModel: # the same model
+    "Fill a model with weights; a head for another number of classes stays fresh. Raises `WeightsError` when they do not fit to the last key."
+    w = weights if isinstance(weights, Weights) else read_weights(weights, model.name)
+    if (w.layout == IMAGE) != inflated:
+        raise WeightsError(f"weights {w.where!r} are those of an image network; inflate=True (--inflate) repeats them over time" if not inflated else f"weights {w.where!r} are not those of an image network, there is nothing to inflate; drop inflate=True (--inflate)")
+    state, head = inflate(w.state, model) if inflated else dict(w.state), f"{model.classifier}."
+    last = state.get(f"{head}weight")
+    if last is not None and last.ndim == 2 and (inflated or len(last) != model.num_classes):
+        state = {k: v for k, v in state.items() if not k.startswith(head)} | {k: v for k, v in model.state_dict().items() if k.startswith(head)}
+        if model.num_classes: note(f"weights {w.where!r} classify {len(last)} classes; the head for {model.num_classes} is new, and has to be trained")
+    elif model.num_classes: model.classes = w.classes
+    if wrong := misfits(model, state):
+        like = guess_model(w.state)
+        raise WeightsError(f"weights {w.where!r} do not fit {model.name or type(model).__name__}: {wrong}; " + (f"they look like those of {' or '.join(like)}" if like else "create the model with the name and arguments that they were saved with"))
+    model.load_state_dict(state)
+    if w.card: model.card = InputCard(**w.card)
+    return model
+
+# %% ../nbs/06_models.ipynb #15dd7090
+def save_weights(
+    model: VideoModel,
+    path: "str | Path", # a safetensors file
+    classes=(), # names of the classes; none: those that the model knows
+):
+    "Write a model's weights with all that is needed to build it again. Raises `WeightsError` where the file can't be written."
+    about = dict(model=model.name, kwargs=dict(model.kwargs), classes=list(classes or model.classes), card=model.card and asdict(model.card))
+    try: save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path, {"format": "pt", "vidcls": json.dumps(about)})
+    except Exception as e: raise WeightsError(f"can't write {path}: {e}") from None
+
+# %% ../nbs/06_models.ipynb #c6a77b2a
+def create_model(
+    name: str, # one of `list_models()`; or `package.module:function`, or `hf:owner/name`
+    *,
+    num_classes: "int | None" = None, # outputs of the classifier; 0: features; None: as the weights have, or 400
+    weights: "str | Path | Weights | None" = None, # what `read_weights` takes: a name, file, address, run folder or repository; None: fresh weights
+    clip: "tuple | None" = None, # (frames, height, width) of the clips it will see; None: those of its card
+    inflate: bool = False, # are the weights those of an image network, to be repeated over time?
     **kwargs, # for the model's family, such as `in_channels=1`
 ) -> VideoModel: # in training mode, on the CPU
-    "Build a model by name. Raises `UnknownModel` and `WeightsError`."
-    model = model_info(name).build(num_classes=num_classes, **kwargs)
-    return model if weights is None else load_weights(model, weights)
+    "Build a model by name. Raises `UnknownModel`, `WeightsError`, and `VidclsError` for clips that it can't take."
+    info = model_info(name)
+    if weights is not None:
+        w = weights if isinstance(weights, Weights) else read_weights(weights, name, info.weights)
+        if w.model not in (None, name): raise WeightsError(f"weights {w.where!r} are those of {w.model}, not of {name}; create that model")
+        if w.kwargs is not None: kwargs = {**w.kwargs, **kwargs}
+        elif info.infer: kwargs = {**info.infer(w.state), **kwargs}
+    if info.sized: kwargs["clip"] = tuple(clip or kwargs.get("clip") or (info.card.frames, *info.card.crop))
+    model = info.build(num_classes=400 if num_classes is None else num_classes, **kwargs)
+    if clip: model.check_clip(*clip)
+    if weights is None: return model
+    if num_classes is None and not inflate: model.reset_classifier(len(w.state.get(f"{model.classifier}.weight", ())))
+    return load_weights(model, w, inflated=inflate)
