@@ -13,11 +13,13 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import real
+from torchvision.transforms import v2
 
 import vidcls.data as module
 from vidcls.clips import VidclsError
 from vidcls.data import ClipLoader, EvalClips, EvalPlan, TrainClips, TrainPlan
 from vidcls.index import VideoIndex, build_index
+from vidcls.transforms import centre_crop
 from vidcls.video import Video, write_video
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc, or fork, so that workers see what the test replaced")
@@ -372,3 +374,131 @@ def test_real_clips_are_the_same_for_any_workers(tmp_path):
     index = build_index(tmp_path, workers=0, progress=False)
     kw = dict(batch=5, clips=2, cut=dict(clip_len=8, frame_rate=15, size=(36, 48)))
     assert same(epoch(loader(index, **kw)), epoch(loader(index, workers=2, **kw))) and len(clips_of(epoch(loader(index, **kw)))) == 2 * len(files)
+
+
+SHAPES = dict(wide=(48, 86), wider=(36, 131), tall=(86, 48), square=(48, 48), small=(20, 26), odd=(49, 77))  # height and width
+
+
+def disc(h, w):
+    "A frame with a bright disc in the middle."
+    y, x = np.mgrid[:h, :w]
+    return np.where((y - (h - 1) / 2) ** 2 + (x - (w - 1) / 2) ** 2 < (0.4 * min(h, w)) ** 2, 235, 20)[..., None].repeat(3, -1).astype(np.uint8)
+
+
+def ramp(h, w):
+    "A frame whose grey says how far along the longer side one is."
+    along = np.linspace(20, 235, max(h, w))
+    return np.broadcast_to(along[:, None, None] if h > w else along[None, :, None], (h, w, 3)).round().astype(np.uint8)
+
+
+def folder_of(root, paint, shapes=SHAPES, n=8):
+    "An index of still films, one of each shape."
+    for name, (h, w) in shapes.items():
+        (root / "train" / "a").mkdir(parents=True, exist_ok=True)
+        write_video(root / "train" / "a" / f"{name}.mp4", [paint(h, w)] * n, fps=10, crf=4)
+    index = build_index(root, workers=0, progress=False)
+    return index, {index.path(v).stem: v for v in range(len(index))}
+
+
+def box(frame):
+    "Height and width of what is bright."
+    bright = np.asarray(frame)[..., 1] > 128
+    return int(bright.any(1).sum()), int(bright.any(0).sum())
+
+
+def test_the_shorter_side_keeps_the_aspect(tmp_path):
+    "A disc stays a disc, whole in the middle, in wide and tall videos, enlarged or made smaller."
+    index, number = folder_of(tmp_path, disc)
+    for size in (24, 40, 64):
+        clips = EvalClips(index, clip_len=3, frame_rate=10, size=(size,), clips_per_video=2)
+        assert clips.size == (size,)
+        for name, v in number.items():
+            frames = clips[v].frames
+            h, w = box(frames[1, 2])
+            assert frames.shape == (2, 3, size, size, 3) and abs(h - w) <= 1 and abs(h - 0.8 * size) <= 2, (name, size, h, w)
+    h, w = box(EvalClips(index, clip_len=3, frame_rate=10, size=(40, 40), clips_per_video=2)[number["wide"]].frames[0, 0])
+    assert h > 1.5 * w  # squeezed, it does not
+
+
+def test_one_number_is_the_shorter_side(index):
+    one, two = (TrainClips(index, clip_len=4, frame_rate=10, size=size, clips_per_video=3) for size in (24, (24,)))
+    assert one.size == two.size == (24,) and torch.equal(one[0, 1, (0, 1)].frames, two[0, 1, (0, 1)].frames)
+
+
+@pytest.mark.parametrize("size", [0, (0,), (24, 0), (8, 8, 8), ()])
+def test_impossible_sizes_are_explained(index, size):
+    with pytest.raises(VidclsError, match="is not possible; give .height, width., or the length of the shorter side, in pixels"): EvalClips(index, clip_len=4, frame_rate=10, size=size, clips_per_video=1)
+
+
+@pytest.mark.parametrize("name", ["wider", "tall"])
+def test_training_squares_lie_anywhere_along_the_longer_side(tmp_path, name):
+    "The grey of the square's first row or column says where it lies: all over the side, the same for all frames of a clip."
+    h, w = SHAPES[name]
+    n, longer, axis = min(h, w), max(h, w), -2 if h > w else -1
+    index, number = folder_of(tmp_path, ramp, {name: (h, w)})
+    clips = TrainClips(index, clip_len=3, frame_rate=10, size=(n,), clips_per_video=4)
+    frames = torch.cat([clips[e, 0, range(4)].frames for e in range(60)])
+    lines = frames[..., 1].float().mean(-2 if axis == -1 else -1)  # clips, T, n: grey along the longer side
+    first = ((lines[..., 0] - 20) / 215 * (longer - 1))
+    assert (first - first[:, :1]).abs().max() < 0.7  # all frames of a clip
+    first = first[:, 0]
+    assert (first.view(60, 4).std(1) > 1).float().mean() > 0.9  # clips of a video differ
+    assert (lines.diff(dim=-1) > 0).float().mean() > 0.7 and abs(float((lines[..., -1] - lines[..., 0]).mean()) / 215 * (longer - 1) - (n - 1)) < 1  # not squeezed
+    room = longer - n
+    assert -1 < first.min() < 0.08 * room and 0.92 * room < first.max() < room + 1 and abs(first.mean() - room / 2) < 0.08 * room
+    for quarter in range(4): assert 0.15 < ((first >= quarter * room / 4) & (first < (quarter + 1) * room / 4)).float().mean() < 0.35
+    middle = (float(EvalClips(index, clip_len=3, frame_rate=10, size=(n,), clips_per_video=1)[0].frames[..., 1].float().mean((0, 1)).mean(-2 if axis == -1 else -1)[0]) - 20) / 215 * (longer - 1)
+    assert abs(middle - room / 2) < 1
+
+
+def test_squares_are_the_same_for_any_workers_processes_and_company(tmp_path):
+    index, number = folder_of(tmp_path, ramp)
+    cut = dict(clip_len=3, frame_rate=10, size=(24,))
+    plain = [epoch(loader(index, cut=cut), e) for e in (0, 1)]
+    assert clips_of(plain[0]) != clips_of(plain[1]) and len(clips_of(plain[0])) == 3 * len(SHAPES)
+    for workers in (1, 2):
+        batches = loader(index, workers=workers, cut=cut)
+        for e in (0, 1): assert same(plain[e], epoch(batches, e))
+    ranks = [epoch(loader(index, batch=2, rank=r, world_size=2, cut=cut)) for r in range(2)]
+    assert clips_of(b for r in ranks for b in r) == clips_of(plain[0])
+    assert same(plain[0][2:], epoch(loader(index, cut=cut), 0, 2))
+    clips = TrainClips(index, clips_per_video=3, **cut)
+    for k in range(3): assert torch.equal(clips[0, number["wide"], (k,)].frames[0], clips[0, number["wide"], (2, 1, 0)].frames[2 - k])
+    judged = [list(ClipLoader(EvalClips(index, clips_per_video=2, **cut), EvalPlan(len(index), 2), workers=w)) for w in (0, 2)]
+    assert same(*judged)
+
+
+@pytest.mark.parametrize("h, w", [(32, w) for w in range(39, 48)] + [(41, 32), (42, 32), (33, 46), (33, 47)])
+def test_the_middle_of_the_square_is_the_middle_of_the_frame(tmp_path, h, w):
+    "Exactly where the crop leaves a multiple of four, as 256 to 224 does; else halves are rounded twice, and it may be one pixel beside."
+    path = write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 256, (2, h, w, 3), np.uint8), fps=10)
+    for n in (min(h, w), 24, 27):
+        with Video(path, size=n, planar=True) as video: whole = torch.from_numpy(video.clips([0], 2, 10))
+        with module.open_video(path, (n,)) as video: square = torch.from_numpy(video.clips([0], 2, 10))
+        assert torch.equal(square, centre_crop(whole, (n, n)))
+        for c in range(n, n - 9, -1):
+            crop, (top, left) = centre_crop(square, (c, c)), (round((full - c) / 2) for full in whole.shape[2:4])
+            off = [(i, j) for i in (0, -1, 1) for j in (0, -1, 1) if torch.equal(crop, whole[:, :, max(top + i, 0):, max(left + j, 0):][:, :, :c, :c])]
+            assert off and ((0, 0) in off or (n - c) % 4), (n, c, off)
+
+
+def torchvision_view(path):
+    "Resize(256) and CenterCrop(224) of the first two decoded frames, by torchvision and by us."
+    with Video(path) as video: decoded = torch.from_numpy(video[:2]).permute(0, 3, 1, 2)
+    with module.open_video(path, (256,)) as video: square = torch.from_numpy(video.clips([0], 2)[0])
+    return v2.CenterCrop(224)(v2.Resize(256, antialias=True)(decoded)).permute(0, 2, 3, 1).float(), centre_crop(square, (224, 224)).float()
+
+
+@pytest.mark.parametrize("h, w", [(360, 640), (640, 360), (240, 320), (120, 160), (90, 60), (256, 256), (256, 400)])
+def test_squares_are_those_of_torchvision(tmp_path, h, w):
+    y, x = np.mgrid[:h, :w] / min(h, w)
+    film = np.stack([128 + 100 * np.sin(9 * x + t) * np.cos(7 * y + t) for t in range(2)])[..., None].repeat(3, -1)
+    theirs, ours = torchvision_view(write_video(tmp_path / "v.mp4", film.astype(np.uint8), crf=4))
+    assert ours.shape == (2, 224, 224, 3) and (ours - theirs).abs().max() <= 3
+    assert (ours[:, :, 1:] - theirs[:, :, :-1]).abs().max() > 3 < (ours[:, 1:] - theirs[:, :-1]).abs().max()  # one pixel beside would be seen
+
+
+def test_squares_of_real_videos_are_those_of_torchvision():
+    for path in sorted(real("fights").rglob("*.mp4"))[::40]:
+        theirs, ours = torchvision_view(path)
+        assert (ours - theirs).abs().mean() < min(2, (ours[:, :, 1:] - theirs[:, :, :-1]).abs().mean() / 2), path

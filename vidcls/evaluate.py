@@ -68,15 +68,16 @@ class Evaluation:
         return (f"Evaluation(video top-1 {m['video_top1']:.1%}, top-5 {m['video_top5']:.1%}; clip top-1 {m['clip_top1']:.1%}; {m['videos']} videos"
                 + (f", {m['failed_videos']} failed)" if m["failed_videos"] else ")"))
 
-# %% ../nbs/07_evaluate.ipynb #a167f050
+# %% ../nbs/07_evaluate.ipynb #6f1f4d0c
 def protocol_line(
     p: dict, # the protocol of an `Evaluation`
     videos: int, # how many were counted
 ) -> str: # one sentence
     "How a number was measured, in words."
     rate = f"{p['frame_rate']:g} fps" if p["frame_rate"] else "each video's own rate"
+    resize = "x".join(map(str, p["resize"])) if len(p["resize"]) == 2 else f"shorter side {p['resize'][0]} (centre square)"
     return (f"{videos} videos, {p['clips_per_video']} clips of {p['clip_len']} frames at {rate} each, {'x'.join(map(str, p['crop']))} {p['crops']} crop of "
-            f"{'x'.join(map(str, p['resize']))}, {p['aggregation']}, failed videos {p['failed_videos']}")
+            f"{resize}, {p['aggregation']}, failed videos {p['failed_videos']}")
 
 # %% ../nbs/07_evaluate.ipynb #f87fc50b
 @torch.inference_mode()

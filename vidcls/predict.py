@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'Classifier', 'predict']
 
-# %% ../nbs/12_predict.ipynb #411e77e5
+# %% ../nbs/12_predict.ipynb #a4b56fa2
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,8 @@ import torch
 
 from .checkpoint import load_model
 from .clips import VidclsError, num_starts, num_ticks, uniform_starts
+from .data import open_video
 from .transforms import ClipTransform
-from .video import Video
 
 # %% ../nbs/12_predict.ipynb #86625821
 @dataclass
@@ -35,7 +35,7 @@ class Prediction:
 
     def __repr__(self): return f"Prediction({Path(self.path).name!r}: " + ", ".join(f"{c} {p:.1%}" for c, p in self.top(3)) + ")"
 
-# %% ../nbs/12_predict.ipynb #69aec0bf
+# %% ../nbs/12_predict.ipynb #335666e5
 class Classifier:
     "The trained network of a run, ready for videos. Raises `VidclsError` where the run has none."
     def __init__(self,
@@ -56,7 +56,7 @@ class Classifier:
         "The clips by which a video is judged. Raises `VideoError`."
         s = self.settings
         if clips is not None and clips < 1: raise VidclsError(f"{clips} clips are too few to judge a video by; take at least 1")
-        with Video(path, size=tuple(s["val_resize_size"]), planar=True) as video:
+        with open_video(path, s["val_resize_size"]) as video:
             rate = s["frame_rate"] or video.info.fps
             starts = uniform_starts(num_starts(num_ticks(len(video), video.info.fps, rate), s["clip_len"], s["short"]), clips or s["val_clips_per_video"] or s["clips_per_video"])
             if not starts: raise VidclsError(f"{path}: the video of {video.duration:.2f} s is shorter than a clip of {s['clip_len']} frames at {float(rate):g} fps, and this run drops such videos")
