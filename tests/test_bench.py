@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from vidcls import bench
-from vidcls.bench import RECIPE, agreement, bench_index, bench_loader, bench_prepare, bench_table, bench_videos, ffmpeg_prepare, film, interleave, load_bench, missing_peer, reference, reference_dataset, save_bench, step_rate
+from vidcls.bench import (RECIPE, agreement, bench_index, bench_loader, bench_model, bench_prepare, bench_table, bench_videos, contenders, ffmpeg_prepare, film, fuse_norms, interleave, load_bench, missing_peer,
+                          peak_tflops, plot_bench, reference, reference_dataset, save_bench, step_rate)
 from vidcls.clips import VidclsError
 from vidcls.index import build_index
+from vidcls.models import create_model
 from vidcls.video import probe
 
 needs_torchcodec = pytest.mark.skipif(bool(missing_peer("torchcodec")), reason=str(missing_peer("torchcodec")))
@@ -97,3 +99,87 @@ def test_a_decoder_that_dies_is_an_error(data, monkeypatch):
 def test_steps_are_counted(monkeypatch):
     monkeypatch.setitem(RECIPE, "clip_len", 4); monkeypatch.setitem(RECIPE, "crop", (16, 16))
     assert step_rate(2, 0.1, model="r2plus1d_tiny", device="cpu") > 0
+
+
+TINY = dict(batch_size=2, clip_len=4, crop=32, rounds=2, seconds=0, device="cpu")
+
+@pytest.fixture
+def tiny_peer(monkeypatch): # in place of torchvision's networks, of which the smallest takes its time
+    monkeypatch.setattr(bench, "reference_model", lambda model: create_model(model, num_classes=400))
+
+
+def test_models(tiny_peer, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "bf16_units", lambda: ["amx_bf16", "avx512_bf16"])
+    monkeypatch.setattr(bench, "choose_precision", lambda amp, device: "bf16")
+    result = bench_model(["r2plus1d_tiny"], **TINY)
+    assert json.loads(save_bench(result, tmp_path).read_text()) == load_bench("model", tmp_path) == json.loads(json.dumps(result))
+    rows, text = result["rows"], bench_table(result)
+    assert [len(names) for names in result["groups"].values()] == [6, 5] and sum(map(len, result["groups"].values())) == len(rows)
+    for group, names in result["groups"].items():
+        best = [rows[name] for name in names if rows[name]["best"]]
+        assert len(best) == 1 and best[0]["median"] == max(rows[name]["median"] for name in names if " ours" in name)
+        assert rows[names[0]]["what"] == "torchvision, float32" and rows[names[0]]["ratio"] == 1 and group in text
+        assert all(len(rows[name]["rounds"]) == 2 and rows[name]["memory"] is None and rows[name]["share"] is None for name in names)
+    assert [(t["wanted"], t["reached"]) for t in result["targets"]] == [(3.5, rows[t["row"]]["ratio"] >= 3.5) for t in result["targets"]]
+    row = rows["r2plus1d_tiny step ours"]
+    work = row["tflops"] / row["median"]
+    assert work == pytest.approx(3 * rows["r2plus1d_tiny forward ours"]["tflops"] / rows["r2plus1d_tiny forward ours"]["median"]) and 1e-4 < work < 1e-3
+    differ = result["logits"]["r2plus1d_tiny"]
+    assert differ["vidcls, float32, channels last"] < 1e-5 < differ["vidcls, bf16, channels last, norms folded"] < 0.05
+    assert len(plot_bench(result)) == 2
+
+
+def test_targets_only_where_the_units_are(tiny_peer, monkeypatch):
+    monkeypatch.setattr(bench, "bf16_units", lambda: ["avx512_bf16"])
+    monkeypatch.setattr(bench, "missing_compiler", lambda: "torch.compile needs a C++ compiler")
+    result = bench_model(["r2plus1d_tiny"], compiled=True, **TINY)
+    text = bench_table(result)
+    assert [t["reached"] for t in result["targets"]] == [None, None] and text.count("wanted only of CPUs with matrix units for bf16") == 2
+    assert text.count("not measured: torch.compile needs a C++ compiler") == 2 and not result["rows"]["r2plus1d_tiny step ours compiled"].get("best")
+    card, gpu = {"a": dict(best=True, ratio=2.)}, torch.device("cuda")
+    assert bench._target("", card, gpu, True)["reached"] is True and bench._target("", card, gpu, False)["reached"] is None
+
+
+def test_another_network_is_an_error(monkeypatch):
+    def other(model):
+        net = create_model(model, num_classes=400)
+        for norm in net.modules():
+            if isinstance(norm, torch.nn.BatchNorm3d): norm.eps = 0.1
+        return net
+    monkeypatch.setattr(bench, "reference_model", other)
+    with pytest.raises(VidclsError, match="r2plus1d_tiny: the logits of 'vidcls, float32' differ from torchvision's"): bench_model(["r2plus1d_tiny"], **TINY)
+    monkeypatch.setattr(bench, "reference_model", lambda model: create_model("fr2d_tiny", num_classes=400))
+    with pytest.raises(VidclsError, match="have other names than ours"): bench_model(["r2plus1d_tiny"], **TINY)
+
+
+def test_peer_trains_as_we_do(tiny_peer): # the same loss after a step, whatever the memory format
+    clips = torch.randn(2, 3, 4, 32, 32)
+    rows = contenders("r2plus1d_tiny", clips, train=True)
+    first = rows["reference"].net.fc.weight.clone()
+    for name in ("reference", "ours contiguous", "ours"): rows[name].step()
+    for name in ("ours contiguous", "ours"): torch.testing.assert_close(rows[name].net.fc.weight, rows["reference"].net.fc.weight, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(first, rows["reference"].net.fc.weight)
+
+
+@pytest.mark.parametrize("name", ["r2plus1d_tiny", "fr2d_tiny"])
+def test_norms_are_folded(name):
+    net = create_model(name, num_classes=5)
+    for norm in net.modules():
+        if isinstance(norm, torch.nn.BatchNorm3d):
+            for t, low, high in ((norm.weight.data, 0.5, 2), (norm.bias.data, -1, 1), (norm.running_mean, -1, 1), (norm.running_var, 0.5, 2)): t.uniform_(low, high)
+    folded, clips = fuse_norms(net.to(memory_format=torch.channels_last_3d)), torch.randn(2, 3, 4, 32, 32)
+    assert not [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm3d)] and net.training and not folded.training
+    with torch.inference_mode(): torch.testing.assert_close(folded(clips), net.eval()(clips), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kwargs, message", [(dict(rounds=0), "rounds=0 measures nothing"), (dict(batch_size=0), "batch_size=0"), (dict(device="mps"), "use cpu or cuda"), (dict(models=["x"]), "torchvision has no video model 'x'")])
+def test_models_bad_input(kwargs, message):
+    with pytest.raises(VidclsError, match=message): bench_model(**{"models": ["r3d_18"], **TINY, **kwargs})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_models_on_a_gpu(tiny_peer):
+    result = bench_model(["r2plus1d_tiny"], **{**TINY, "device": "cuda"})
+    for names in result["groups"].values():
+        assert result["rows"][names[0]]["what"].startswith("torchvision, autocast") and all(result["rows"][name]["memory"] > 0 for name in names)
+    assert result["settings"]["peak_tflops"] == peak_tflops(result["environment"]["gpu"])

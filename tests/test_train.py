@@ -1,6 +1,7 @@
 "What training promises: the recipe's commands run, bad input is one sentence, nothing is lost, a run goes on where it stopped."
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from vidcls.checkpoint import Run, load_model
 from vidcls.cli import DEMO, main
 from vidcls.clips import VidclsError
 from vidcls.toy import write_moving_shapes
-from vidcls.train import TrainConfig, evaluate_run, fit, parse_config
+from vidcls.train import TrainConfig, evaluate_run, fit, parse_config, settled
 
 SMALL = replace(DEMO, epochs=2, batch_size=8, workers=0, lr=0.02, lr_warmup_epochs=0, lr_milestones=())
 FLAGS = ["--model", "r2plus1d_tiny", "--clip-len", "8", "--frame-rate", "8", "--clips-per-video", "1", "--train-resize-size", "36", "36", "--train-crop-size", "32", "32", "--val-resize-size", "36", "36",
@@ -40,23 +41,25 @@ def run_cli(capsys, *args):
     return e.value.code, capsys.readouterr().err
 
 
-RECIPE = [  # the reference README, with train.py replaced
-    '--data-path=/data/kinectics400 --kinetics-version=400 --lr 0.08 --cache-dataset --sync-bn --amp',
-    '--data-path=/data/kinectics400 --kinetics-version=400 --batch-size=8 --cache-dataset',
+PLAIN = TrainConfig(data_path="x", clip_len=16, frame_rate=15, train_resize_size=(128, 171), train_crop_size=(112, 112), val_resize_size=(128, 171), val_crop_size=(112, 112))  # the README's defaults
+RECIPE = {  # the reference README, with train.py replaced; and what comes of it
+    '--data-path=/data/kinectics400 --kinetics-version="400" --lr 0.08 --cache-dataset --sync-bn --amp':
+        dict(data_path="/data/kinectics400", kinetics_version="400", lr=0.08, cache_dataset=True, sync_bn=True, amp=True),
+    '--data-path=/data/kinectics400 --kinetics-version="400" --batch-size=8 --cache-dataset': dict(data_path="/data/kinectics400", kinetics_version="400", batch_size=8, cache_dataset=True),
     '--data-path x --clip_len 16 --frame-rate 15 --clips_per_video 5 --batch-size 24 --epochs 45 --lr 0.64 --lr-warmup-epochs 10 --lr-milestones 20, 30, 40 --lr-gamma 0.1 '
-    '--train-resize-size 128 171 --train-crop-size 112 112 --val-resize-size 128 171 --val-crop-size 112 112',
-    '--data-path x --batch-size=12 --lr 0.2 --clip-len 64 --clips-per-video 5 --sync-bn --train-resize-size 256 256 --train-crop-size 224 224 --val-resize-size 256 256 --val-crop-size 224 224',
-    '--data-path x --batch-size=16 --test-only --clip-len 128 --clips-per-video 1',
+    '--train-resize-size 128 171 --train-crop-size 112 112 --val-resize-size 128 171 --val-crop-size 112 112': dict(lr=0.64),
+    '--data-path x --batch-size=12 --lr 0.2 --clip-len 64 --clips-per-video 5 --sync-bn --train-resize-size 256 256 --train-crop-size 224 224 --val-resize-size 256 256 --val-crop-size 224 224':
+        dict(batch_size=12, lr=0.2, clip_len=64, sync_bn=True, train_resize_size=(256, 256), train_crop_size=(224, 224), val_resize_size=(256, 256), val_crop_size=(224, 224)),
+    '--data-path x --batch-size=16 --test-only --clip-len 128 --clips-per-video 1': dict(batch_size=16, test_only=True, clip_len=128, clips_per_video=1),
     '--data-path x --kinetics-version 700 --workers 10 --momentum 0.9 --weight-decay 1e-4 --lr-warmup-method linear --lr-warmup-decay 0.001 --print-freq 10 --output-dir . --resume r --start-epoch 0 '
-    '--use-deterministic-algorithms --weights w.safetensors --model r3d_18 --device cuda',
-]
+    '--use-deterministic-algorithms --weights w.safetensors --model r3d_18 --device cuda':
+        dict(kinetics_version="700", workers=10, output_dir=".", resume="r", use_deterministic_algorithms=True, weights="w.safetensors", model="r3d_18", device="cuda"),
+}
 
 
 @pytest.mark.parametrize("line", RECIPE)
 def test_the_recipes_commands_are_understood(line):
-    c = parse_config(line.split())
-    assert c.data_path and isinstance(c.clip_len, int)
-    if "20, 30, 40" in line: assert c.lr_milestones == (20, 30, 40) and replace(c, data_path="", lr=None) == TrainConfig()  # the recipe is the default
+    assert settled(parse_config(shlex.split(line))) == replace(PLAIN, **RECIPE[line])
 
 
 def test_without_lr_it_is_scaled_and_said(shapes, tmp_path, capsys):
@@ -71,7 +74,9 @@ BAD = {
     "unknown model": (["--data-path", "DATA", "--model", "r2plus1d_81"], "r2plus1d_18"),
     "crop too large": (["--data-path", "DATA", "--train-crop-size", "200", "32"], "a crop of 200x32 does not fit into frames of 36x36"),
     "output is a file": (["--data-path", "DATA", "--output-dir", "FILE/run"], "can't write to the output folder"),
-    "weights missing": (["--data-path", "DATA", "--weights", "none.safetensors"], "cannot be read as a safetensors file"),
+    "weights missing": (["--data-path", "DATA", "--weights", "none.safetensors"], "weights 'none.safetensors' are neither a file"),
+    "no such stage": (["--data-path", "nowhere", "--freeze-to", "layer5"], "--freeze-to layer5 is no stage of r2plus1d_tiny: its stages are stem, layer1"),
+    "nothing to inflate": (["--data-path", "nowhere", "--inflate"], "there are no --weights to inflate"),
     "nothing to resume": (["--data-path", "DATA", "--resume", "none"], "no checkpoint there"),
     "nothing to test": (["--data-path", "DATA", "--test-only", "--output-dir", "none"], "is not a run folder"),
     "no such device": (["--data-path", "DATA", "--device", "mps"], "--device mps"),
@@ -203,7 +208,7 @@ def test_what_fails_leaves_the_run_that_was_there(shapes, copy, tmp_path, capsys
     before = snapshot(b.folder)
     args = ["train", *FLAGS, "--data-path", shapes, "--output-dir", b.folder]
     code, err = run_cli(capsys, *args, "--overwrite", "--weights", "none.safetensors")
-    assert code == 2 and "cannot be read" in err and snapshot(b.folder) == before
+    assert code == 2 and "are neither a file" in err and snapshot(b.folder) == before
     code, err = run_cli(capsys, *args, "--resume", a.folder)
     assert code == 2 and "holds another run, not one that goes on from" in err and snapshot(b.folder) == before
     next((copy / "train/left").iterdir()).unlink()
@@ -250,7 +255,7 @@ def test_a_class_list_of_another_run_is_refused(shapes, copy, tmp_path, capsys):
 def test_a_checkpoint_of_another_architecture_is_refused(shapes, tmp_path, capsys):
     run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1))
     config = run.config
-    config["settings"]["model"] = "fr2d_tiny"
+    config["model"]["name"] = "fr2d_tiny"
     (run.folder / "config.json").write_text(json.dumps(config))
     code, err = run_cli(capsys, "evaluate", run.folder)
     assert code == 2 and "another architecture" in err
@@ -279,7 +284,7 @@ def test_gradients_are_those_of_the_mean_over_what_counts(shapes, tmp_path):
         accelerator = Accelerator(cpu=True)
         model = Linear()
         model, opt = accelerator.prepare(model, torch.optim.SGD(model.parameters(), 1.0))
-        train_epoch(model, opt, ClipLoader(clips, TrainPlan(len(index), 1, size, accumulate=accumulate), workers=0), _transforms(c)[0], accelerator, c)
+        train_epoch(model, opt, ClipLoader(clips, TrainPlan(len(index), 1, size, accumulate=accumulate), workers=0), _transforms(c, (0.4,) * 3, (0.2,) * 3)[0], accelerator, c)
         weights.append(model.fc.weight.detach().clone())
     torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-6)
 

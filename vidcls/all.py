@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/14_all.ipynb #c9d0848d
+# %% ../nbs/14_all.ipynb #03eb5368
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -20,13 +20,17 @@ from .toy import *
 from .index import *
 from .transforms import *
 from .data import *
+from .weights import *
 from .models import *
 from .resnet import *
+from .others import *
 from .evaluate import *
 from .checkpoint import *
 from .plots import *
 from .prepare import *
+from .recipes import *
 from .train import *
 from .predict import *
+from .export import *
 
 __all__ = [name for name in globals() if not name.startswith("_")]  # nbdev lists only what a notebook defines itself, and this one defines nothing

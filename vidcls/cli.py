@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEMO', 'Positional', 'COMMANDS', 'demo', 'toy', 'index', 'evaluate', 'predict', 'models', 'doctor', 'prepare_data',
-           'download', 'bench', 'run_command', 'main']
+           'download', 'bench', 'export_run', 'run_command', 'main']
 
-# %% ../nbs/13_cli.ipynb #783590d9
+# %% ../nbs/13_cli.ipynb #89c0257d
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Optional
@@ -34,10 +34,10 @@ from .models import list_models, model_info
 from .predict import Classifier
 from .prepare import PrepareConfig, prepare, transcode_all
 from .toy import write_moving_shapes
-from .train import TrainConfig, choose_precision, evaluate_run, fit, guarded, run_config, settings_of, tidy_args
+from .train import TrainConfig, choose_precision, evaluate_run, fit, guarded, parse_config, run_config, settings_of, tidy_args
 from .video import Video, VideoError, write_video
 
-# %% ../nbs/13_cli.ipynb #9fc7249e
+# %% ../nbs/13_cli.ipynb #d6284453
 DEMO = TrainConfig(model="r2plus1d_tiny", clip_len=8, frame_rate=8, clips_per_video=1, val_clips_per_video=2, train_resize_size=(36, 36), train_crop_size=(32, 32),
                    val_resize_size=(36, 36), val_crop_size=(32, 32), hflip=0., batch_size=16, epochs=15, lr=0.1, nesterov=True, lr_warmup_epochs=2, lr_warmup_decay=0.01, lr_milestones=(10, 13))
 
@@ -128,16 +128,21 @@ def predict(
             for c, p in answer.top(top): print(f"  {p:6.1%}  {c}")
     if failed: raise VidclsError(f"{len(failed)} of {len(videos)} videos could not be read")
 
-# %% ../nbs/13_cli.ipynb #ba1b408e
+# %% ../nbs/13_cli.ipynb #853652b3
 def models(
     pattern: Positional[str] = "*", # which names, as in a shell
+    json: bool = False, # all that is known of each, as JSON: input card, size, published accuracies with their protocols, weights
 ):
-    "List the models."
+    "List the models: what they see, what they cost, and the best accuracy that is published for them, with its protocol."
     names = list_models(pattern)
-    if not names: raise VidclsError(f"no model is called {pattern!r}; there are {', '.join(list_models())}")
-    for name in names:
-        info = model_info(name)
-        print(f"{name:14} {info.card.frames:>3} frames at {info.card.frame_rate:g} fps, {info.card.crop[0]}x{info.card.crop[1]}   {info.summary}")
+    if not names: raise VidclsError(f"no model is called {pattern!r}; vidcls models lists them all")
+    infos = [model_info(name) for name in names]
+    if json: return print(to_json([dict(name=i.name, summary=i.summary, card=asdict(i.card), params=i.params, gflops=i.gflops, published=[asdict(p) for p in i.published], weights=dict(i.weights)) for i in infos]))
+    print(f"{'name':18} {'clip':>13} {'fps':>4} {'params':>8} {'GFLOPs':>7} {'top-1':>6}  what, and how the accuracy was measured")
+    for i in infos:
+        best = max((p for p in i.published if p.protocol.startswith("video level")), key=lambda p: p.top1, default=i.published[0] if i.published else None)
+        print(f"{i.name:18} {'x'.join(map(str, (i.card.frames, *i.card.crop))):>13} {i.card.frame_rate:>4g} {i.params / 1e6:>7.2f}M {i.gflops:>7.1f} {format(best.top1, '.1f') if best else '':>6}  "
+              + i.summary + (f"; {best.weights}, {best.protocol} ({best.source})" if best else ""))
 
 # %% ../nbs/13_cli.ipynb #b278e254
 def doctor():
@@ -188,25 +193,46 @@ def download(
     print(report.summary())
     report.raise_for_failures()
 
-# %% ../nbs/13_cli.ipynb #c9025d8b
+# %% ../nbs/13_cli.ipynb #da42a954
 def bench(
-    what: Positional[Literal["loader", "index", "prepare"]], # what to measure
+    what: Positional[Literal["loader", "index", "prepare", "model"]], # what to measure
     data_path: Optional[str] = None, # your own videos, as `DIR/train/CLASS/*.mp4`; none: some are written to data/bench
     workers: int = 2, # processes, of each side alike
-    rounds: int = 5, # how often each row is measured
+    rounds: Optional[int] = None, # how often each row is measured; none: 3 for model, 5 for the others
     files: int = 20_000, # of `index`: how many files are looked at again
+    models: tuple[str, ...] = ("r2plus1d_18", "r3d_18"), # of `model`: which
+    batch_size: Optional[int] = None, # of `model`: clips in a batch; none: 2 on a CPU, 24 on a GPU
+    clip_len: int = 16, # of `model`: frames in a clip
+    crop: int = 112, # of `model`: height and width of a clip
+    compile: bool = False, # of `model`: a row with torch.compile too, which takes minutes
     output: str = "benchmarks/results", # folder for the JSON file
 ):
-    "Measure against torchvision, TorchCodec and ffmpeg, in turns, on the same videos."
-    if rounds < 1: raise VidclsError(f"--rounds {rounds} measures nothing; use at least 1")
+    "Measure the data path against torchvision, TorchCodec and ffmpeg on the same videos, or networks against torchvision's; in turns."
+    if rounds is not None and rounds < 1: raise VidclsError(f"--rounds {rounds} measures nothing; use at least 1")
     if data_path and not Path(data_path, "train").is_dir(): raise VidclsError(f"{data_path} has no folder train; the peers need DIR/train/CLASS/*.mp4")
     from vidcls import bench as b  # its peers take time to load
-    data = data_path or b.bench_videos("data/bench")
-    result = getattr(b, f"bench_{what}")(data, workers=workers, rounds=rounds, **dict(files=files) if what == "index" else {})
+    if what == "model": result = b.bench_model(models, batch_size=batch_size, clip_len=clip_len, crop=crop, rounds=rounds or 3, compiled=compile)
+    else: result = getattr(b, f"bench_{what}")(data_path or b.bench_videos("data/bench"), workers=workers, rounds=rounds or 5, **dict(files=files) if what == "index" else {})
     b.print_bench(result)
     print(b.save_bench(result, output))
 
-# %% ../nbs/13_cli.ipynb #5e4a7f4a
+# %% ../nbs/13_cli.ipynb #84779dde
+def export_run(
+    run: Positional[str], # run folder
+    format: Literal["torchvision", "safetensors", "hub", "torch-export", "onnx"], # for whom
+    out: Optional[str] = None, # file to write, or for hub a folder; none: named after the model, in the run's folder export
+    checkpoint: Literal["best", "last"] = "best", # which weights
+    overwrite: bool = False, # replace what is there
+    push_to: Optional[str] = None, # of hub: publish it on the Hugging Face Hub as owner/name
+    private: bool = False, # with --push-to: may only its owner see it
+):
+    "Write a run's network for others to use, read it back as they would, and compare logits before saying that it is done."
+    from vidcls import export as x  # torch's exporters take time to load
+    if push_to and format != "hub": raise VidclsError(f"--push-to {push_to} goes with --format hub, not with {format}")
+    if push_to: print(x.push_to_hub(run, push_to, checkpoint=checkpoint, private=private))
+    else: x.export(run, format, out, checkpoint=checkpoint, overwrite=overwrite)
+
+# %% ../nbs/13_cli.ipynb #f1c1cc84
 def _explained(command):
     "A command whose arguments' comments stand in its docstring, where tyro finds them."
     if not callable(command) or isinstance(command, type) or "Args:" in command.__doc__: return command
@@ -214,16 +240,16 @@ def _explained(command):
     command.__doc__ += "\n\nArgs:\n" + "\n".join(f"    {name}: {comment.removesuffix(',')}" for name, comment in said)
     return command
 
-COMMANDS = {"demo": demo, "toy": toy, "index": index, "download": download, "prepare": prepare_data, "train": TrainConfig, "evaluate": evaluate, "predict": predict, "models": models, "bench": bench, "doctor": doctor}
+COMMANDS = {"demo": demo, "toy": toy, "index": index, "download": download, "prepare": prepare_data, "train": TrainConfig, "evaluate": evaluate, "predict": predict, "export": export_run, "models": models, "bench": bench, "doctor": doctor}
 COMMANDS = {name: _explained(command) for name, command in COMMANDS.items()}
 
 def run_command(
     args: Sequence[str], # words of the command line
 ):
     "Read a command line and do what it says."
-    done = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="vidcls", description="Train, evaluate and look at video classifiers.", args=tidy_args(args) or ["--help"], sort_subcommands=False,
+    if list(args[:1]) == ["train"]: return run_config(parse_config(args[1:], prog="vidcls train"))  # its defaults depend on --recipe
+    tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="vidcls", description="Train, evaluate and look at video classifiers.", args=tidy_args(args) or ["--help"], sort_subcommands=False,
                                                 config=(tyro.conf.FlagCreatePairsOff,))
-    if isinstance(done, TrainConfig): run_config(done)
 
 def main(
     args: "Sequence[str] | None" = None, # words of the command line; None: of this process

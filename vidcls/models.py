@@ -38,7 +38,7 @@ class InputCard:
     def __post_init__(self): # JSON gives lists back
         for name in ("resize", "crop", "mean", "std"): object.__setattr__(self, name, tuple(getattr(self, name)))
 
-# %% ../nbs/06_models.ipynb #5a70ff0f
+# %% ../nbs/06_models.ipynb #89cf76b9
 class VideoModel(nn.Module):
     "What every model is: `forward_features`, then `forward_head`; with a classifier that can be replaced."
     classifier = "fc" # where the classifier sits among the submodules
@@ -82,11 +82,17 @@ class VideoModel(nn.Module):
         x: torch.Tensor, # clips, B,C,T,H,W, floating point, normalised
     ) -> torch.Tensor: # logits, B,num_classes
         "Logits of a batch of clips. Raises `VidclsError` for anything but such a batch."
+        self.check_input(x)
+        return self.forward_head(self.forward_features(x))
+
+    def check_input(self,
+        x: torch.Tensor, # anything
+    ):
+        "Raises `VidclsError` for what is not a batch of clips that the model can take."
         if x.ndim != 5 or x.shape[1] != self.in_channels or not x.is_floating_point():
             raise VidclsError(f"got {x.dtype} of shape {tuple(x.shape)}, but the model takes floating-point clips B,C,T,H,W with C={self.in_channels}; "
                               "batches of frames B,T,H,W,C go through a device transform first")
         self.check_clip(*x.shape[2:])
-        return self.forward_head(self.forward_features(x))
 
     def check_clip(self,
         frames: int, # T
@@ -124,16 +130,16 @@ class VideoModel(nn.Module):
         head.apply(self.init_layer)
         self.set_submodule(self.classifier, head.to(body.device, body.dtype))
 
-# %% ../nbs/06_models.ipynb #e1c23a0a
+# %% ../nbs/06_models.ipynb #50b487b4
 class Conv3d(nn.Conv3d):
-    "`torch.nn.Conv3d`, with right gradients in bf16 on a CPU too."
+    "`torch.nn.Conv3d`, with right gradients of short clips on a CPU too."
     def forward(self,
         x: torch.Tensor, # B,C,T,H,W
     ) -> torch.Tensor: # B,C',T',H',W'
         "The convolution."
-        t, h, w = self.padding
-        bf16 = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-        if not (bf16 and t and x.shape[2] == 2 and x.device.type == "cpu"): return super().forward(x)
+        (t, h, w), taps = self.padding, self.kernel_size[0]
+        exposed = taps > 3 or x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        if not (exposed and t and x.shape[2] <= taps and x.device.type == "cpu"): return super().forward(x)
         return F.conv3d(F.pad(x, (0, 0, 0, 0, t, t)), self.weight, self.bias, self.stride, (0, h, w), self.dilation, self.groups)
 
 # %% ../nbs/06_models.ipynb #c890a7b9
@@ -210,8 +216,8 @@ def register_model(
         return make
     return register
 
-# %% ../nbs/06_models.ipynb #90611dd2
-FAMILIES = ("vidcls.resnet",) # modules whose import registers models
+# %% ../nbs/06_models.ipynb #ba3f79cb
+FAMILIES = ("vidcls.resnet", "vidcls.s3d", "vidcls.torchvision_models") # modules whose import registers models
 
 def _registry():
     for family in FAMILIES: importlib.import_module(family)
@@ -303,7 +309,7 @@ def save_weights(
     try: save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path, {"format": "pt", "vidcls": json.dumps(about)})
     except Exception as e: raise WeightsError(f"can't write {path}: {e}") from None
 
-# %% ../nbs/06_models.ipynb #c6a77b2a
+# %% ../nbs/06_models.ipynb #4c48d6b1
 def create_model(
     name: str, # one of `list_models()`; or `package.module:function`, or `hf:owner/name`
     *,
@@ -321,7 +327,7 @@ def create_model(
         if w.kwargs is not None: kwargs = {**w.kwargs, **kwargs}
         elif info.infer: kwargs = {**info.infer(w.state), **kwargs}
     if info.sized: kwargs["clip"] = tuple(clip or kwargs.get("clip") or (info.card.frames, *info.card.crop))
-    model = info.build(num_classes=400 if num_classes is None else num_classes, **kwargs)
+    model = info.build(num_classes=400 if num_classes is None and ":" not in name else num_classes, **kwargs)  # a foreign model has its own number
     if clip: model.check_clip(*clip)
     if weights is None: return model
     if num_classes is None and not inflate: model.reset_classifier(len(w.state.get(f"{model.classifier}.weight", ())))

@@ -145,7 +145,7 @@ def fetch_weights(
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) and not text.endswith((".pth", ".pt", ".safetensors", ".ckpt", ".tar")): return _from_hub(text)
     raise WeightsError(f"weights {text!r} are neither a file or run folder that is here, nor an address, nor a name; give a path, https://…, a name such as KINETICS400_V1, or hf:owner/name")
 
-# %% ../nbs/05a_weights.ipynb #694e9a12
+# %% ../nbs/05a_weights.ipynb #be93b257
 def _of_run(folder: Path) -> tuple: # (file, what the run tells)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     s = config["settings"]
@@ -172,6 +172,7 @@ def read_weights(
     if "vidcls" in metadata and not about: about = json.loads(metadata["vidcls"])
     elif not about and (found := _published(str(source), model, urls)): about = dict(classes=found[1])
     state, layout = to_our_names(unwrap(content, str(path)))
+    if about.get("kwargs"): about["kwargs"] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["kwargs"].items()}  # JSON knows no tuples
     return Weights(state, str(source), layout, **about | dict(classes=tuple(about.get("classes", ()))))
 
 # %% ../nbs/05a_weights.ipynb #a38ba40a
