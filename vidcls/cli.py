@@ -216,7 +216,7 @@ def bench(
     b.print_bench(result)
     print(b.save_bench(result, output))
 
-# %% ../nbs/13_cli.ipynb #84779dde
+# %% ../nbs/13_cli.ipynb #d445ca41
 def export_run(
     run: Positional[str], # run folder
     format: Literal["torchvision", "safetensors", "hub", "torch-export", "onnx"], # for whom
@@ -229,7 +229,7 @@ def export_run(
     "Write a run's network for others to use, read it back as they would, and compare logits before saying that it is done."
     from vidcls import export as x  # torch's exporters take time to load
     if push_to and format != "hub": raise VidclsError(f"--push-to {push_to} goes with --format hub, not with {format}")
-    if push_to: print(x.push_to_hub(run, push_to, checkpoint=checkpoint, private=private))
+    if push_to: x.push_to_hub(run, push_to, checkpoint=checkpoint, private=private)
     else: x.export(run, format, out, checkpoint=checkpoint, overwrite=overwrite)
 
 # %% ../nbs/13_cli.ipynb #f1c1cc84

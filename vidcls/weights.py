@@ -163,10 +163,8 @@ def read_weights(
     "Find, fetch, read and recognise weights. Raises `WeightsError`."
     path, about = fetch_weights(source, model, urls), {}
     if path.is_dir():
-        try: path, about = _of_run(path)
-        except FileNotFoundError:
-            if not (file := path / "model.safetensors").is_file(): raise WeightsError(f"{path} is a folder without a config.json or a model.safetensors; give a run folder, or a file of weights") from None
-            path = file
+        try: path, about = (path / "model.safetensors", {}) if (path / "model.safetensors").is_file() else _of_run(path)  # a folder for the Hub has a config.json too
+        except FileNotFoundError: raise WeightsError(f"{path} is a folder without a config.json or a model.safetensors; give a run folder, or a file of weights") from None
         except (KeyError, ValueError) as e: raise WeightsError(f"{path / 'config.json'} is not that of a run ({e!r}); give a run folder, or a file of weights") from None
     content, metadata = read_file(path)
     if "vidcls" in metadata and not about: about = json.loads(metadata["vidcls"])
