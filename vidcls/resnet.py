@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['CONVS', 'FRAMEWISE', 'ALL_FRAMES', 'VARIANTS', 'DEPTHS', 'RESNET_CARD', 'PAPER_CARD', 'CSN_CARD', 'NARROW',
            'NARROW_CARD', 'mid_planes', 'conv_3d', 'conv_2d', 'conv_2plus1d', 'conv_depthwise',
-           'conv_pointwise_depthwise', 'conv_all_frames', 'BasicBlock', 'Bottleneck', 'make_stem', 'VideoResNet',
-           'video_resnet', 'infer_settings', 'r3d_18', 'mc3_18', 'r2plus1d_18', 'r2plus1d_tiny', 'fr2d_tiny']
+           'conv_pointwise_depthwise', 'conv_all_frames', 'Block', 'BasicBlock', 'Bottleneck', 'make_stem',
+           'VideoResNet', 'video_resnet', 'infer_settings', 'r3d_18', 'mc3_18', 'r2plus1d_18', 'r2plus1d_tiny',
+           'fr2d_tiny']
 
 # %% ../nbs/06a_resnet.ipynb #690998f7
 from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +103,7 @@ CONVS: dict[str, Callable[..., nn.Module]] = {"3d": conv_3d, "2d": conv_2d, "2+1
 FRAMEWISE = {"2d"} # kinds that keep all frames, and keep them apart
 ALL_FRAMES = "all" # the stem of R2D: conv_all_frames, which has to be told how many
 
-# %% ../nbs/06a_resnet.ipynb #5f291095
+# %% ../nbs/06a_resnet.ipynb #3cf11274
 def _shortcut(n_in, n_out, stride):
     if stride == (1, 1) and n_in == n_out: return None
     t, s = stride
@@ -111,63 +112,53 @@ def _shortcut(n_in, n_out, stride):
 def _normed(conv, channels, relu=True):
     return nn.Sequential(conv, nn.BatchNorm3d(channels), *[nn.ReLU(inplace=True)] * relu)
 
-class BasicBlock(nn.Module):
-    "Two convolutions, each with batch normalisation, added to what came in."
+class Block(nn.Module):
+    "Convolutions with batch normalisation, called `conv1`, `conv2` and so on, added to what came in."
     expansion = 1 # channels out per unit of width
-
-    def __init__(self,
-        n_in: int, # channels in
-        width: int, # channels inside, and out
-        conv: Callable[..., nn.Module], # a value of `CONVS`
-        stride: tuple[int, int] = (1, 1), # of the first convolution: over time, over height and width
-        mid_per_conv: bool = False, # middle channels for each (2+1)D convolution, as in the paper, not once per block?
-    ):
-        super().__init__()
-        shortcut, mid = _shortcut(n_in, width, stride), None if mid_per_conv else mid_planes(n_in, width)
-        self.conv1 = _normed(conv(n_in, width, stride, mid=mid), width)
-        self.conv2 = _normed(conv(width, width, mid=mid), width, relu=False)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = shortcut
-
-    @property
-    def last_norm(self) -> nn.Module: # the normalisation just before the sum
-        "What to set to zero for the block to start as the identity."
-        return self.conv2[1]
-
-    def forward(self, x):
-        out = self.conv2(self.conv1(x))
-        out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
-
-# %% ../nbs/06a_resnet.ipynb #3dc1b1e3
-class Bottleneck(nn.Module):
-    "A convolution between two that narrow and widen, each with batch normalisation, added to what came in."
-    expansion = 4 # channels out per unit of width
 
     def __init__(self,
         n_in: int, # channels in
         width: int, # channels inside
         conv: Callable[..., nn.Module], # a value of `CONVS`
-        stride: tuple[int, int] = (1, 1), # of the middle convolution: over time, over height and width
-        mid_per_conv: bool = False, # middle channels from the convolution's own width, as in the authors' code, not from the block's input, as in torchvision's?
+        stride: tuple[int, int] = (1, 1), # over time, over height and width
+        mid_per_conv: bool = False, # middle channels from each (2+1)D convolution itself, as in the paper, not from the block's input, as in torchvision?
     ):
         super().__init__()
-        shortcut, mid = _shortcut(n_in, width * 4, stride), None if mid_per_conv else mid_planes(n_in, width)
-        self.conv1 = _normed(Conv3d(n_in, width, 1, bias=False), width)
-        self.conv2 = _normed(conv(width, width, stride, mid=mid), width)
-        self.conv3 = _normed(Conv3d(width, width * 4, 1, bias=False), width * 4, relu=False)
+        shortcut, mid = _shortcut(n_in, width * self.expansion, stride), None if mid_per_conv else mid_planes(n_in, width)
+        convs = self.convs(n_in, width, conv, stride, mid)
+        self.names = [f"conv{i}" for i, _ in enumerate(convs, 1)]
+        for name, layer in zip(self.names, convs): setattr(self, name, layer)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut
+
+    def convs(self, n_in, width, conv, stride, mid) -> list: # of layers
+        "The convolutions of a kind of block."
+        raise NotImplementedError(f"{type(self).__name__} has no convs")
 
     @property
     def last_norm(self) -> nn.Module: # the normalisation just before the sum
         "What to set to zero for the block to start as the identity."
-        return self.conv3[1]
+        return getattr(self, self.names[-1])[1]
 
     def forward(self, x):
-        out = self.conv3(self.conv2(self.conv1(x)))
+        out = x
+        for name in self.names: out = getattr(self, name)(out)
         out += x if self.downsample is None else self.downsample(x)
         return self.relu(out)
+
+class BasicBlock(Block):
+    "Two convolutions of the variant."
+    def convs(self, n_in, width, conv, stride, mid):
+        return [_normed(conv(n_in, width, stride, mid=mid), width), _normed(conv(width, width, mid=mid), width, relu=False)]
+
+# %% ../nbs/06a_resnet.ipynb #f6a01762
+class Bottleneck(Block):
+    "One convolution of the variant, between one that narrows and one that widens."
+    expansion = 4
+
+    def convs(self, n_in, width, conv, stride, mid):
+        return [_normed(Conv3d(n_in, width, 1, bias=False), width), _normed(conv(width, width, stride, mid=mid), width),
+                _normed(Conv3d(width, width * 4, 1, bias=False), width * 4, relu=False)]
 
 # %% ../nbs/06a_resnet.ipynb #b5393624
 def make_stem(
