@@ -2,15 +2,13 @@
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads would starve the loader's workers
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, one to a core; and what they start computes in the same order, so weights are equal to the bit
 from pathlib import Path
 
 import pytest
-import torch
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("VIDCLS_TEST_DATA", ROOT.parent / "shared" / "data"))  # real videos, used where they are there
-
-torch.set_num_threads(2)
 
 
 def real(name: str) -> Path:
