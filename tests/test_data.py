@@ -415,7 +415,7 @@ def test_the_shorter_side_keeps_the_aspect(tmp_path):
         for name, v in number.items():
             frames = clips[v].frames
             h, w = box(frames[1, 2])
-            assert frames.shape == (2, 3, size, size, 3) and abs(h - w) <= 1 and abs(h - 0.8 * size) <= 2, (name, size, h, w)
+            assert frames.shape == (2, 3, size, size, 3) and abs(h - w) <= 2 and abs(h - 0.8 * size) <= 2, (name, size, h, w)  # sizes are rounded down
     h, w = box(EvalClips(index, clip_len=3, frame_rate=10, size=(40, 40), clips_per_video=2)[number["wide"]].frames[0, 0])
     assert h > 1.5 * w  # squeezed, it does not
 

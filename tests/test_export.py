@@ -75,31 +75,30 @@ def gap(run, other, n=2, checkpoint="best"):
 
 
 SIMPLE, PLANE = tv.Conv3DSimple, tv.Conv3DNoTemporal
-TORCHVISION = { # our name → clip, keywords; how torchvision builds it, epsilon
-    "r3d_18": ((4, 32, 32), {}, lambda n: torchvision.models.video.r3d_18(num_classes=n), 1e-5),
-    "mc3_18": ((4, 32, 32), {}, lambda n: torchvision.models.video.mc3_18(num_classes=n), 1e-5),
-    "r2plus1d_18": ((4, 32, 32), {}, lambda n: torchvision.models.video.r2plus1d_18(num_classes=n), 1e-5),
-    "mc4_18": ((4, 32, 32), {}, lambda n: tv.VideoResNet(tv.BasicBlock, [SIMPLE, SIMPLE, PLANE, PLANE], [2, 2, 2, 2], tv.BasicStem, n), 1e-3),
-    "r3d_26": ((4, 32, 32), {}, lambda n: tv.VideoResNet(tv.Bottleneck, [SIMPLE] * 4, [2, 2, 2, 2], tv.BasicStem, n), 1e-3),
-    "r2plus1d_10": ((4, 32, 32), dict(mid_per_conv=False), lambda n: tv.VideoResNet(tv.BasicBlock, [tv.Conv2Plus1D] * 4, [1, 1, 1, 1], tv.R2Plus1dStem, n), 1e-3),
-    "s3d": ((13, 224, 224), {}, lambda n: torchvision.models.video.s3d(num_classes=n), None),
-    "swin3d_t": ((4, 64, 64), {}, lambda n: torchvision.models.video.swin3d_t(num_classes=n), None),
+TORCHVISION = { # our name → clip, keywords; how torchvision builds it
+    "r3d_18": ((4, 32, 32), {}, lambda n: torchvision.models.video.r3d_18(num_classes=n)),
+    "mc3_18": ((4, 32, 32), {}, lambda n: torchvision.models.video.mc3_18(num_classes=n)),
+    "r2plus1d_18": ((4, 32, 32), {}, lambda n: torchvision.models.video.r2plus1d_18(num_classes=n)),
+    "mc4_18": ((4, 32, 32), {}, lambda n: tv.VideoResNet(tv.BasicBlock, [SIMPLE, SIMPLE, PLANE, PLANE], [2, 2, 2, 2], tv.BasicStem, n)),
+    "r3d_50": ((4, 32, 32), {}, lambda n: tv.VideoResNet(tv.Bottleneck, [SIMPLE] * 4, [3, 4, 6, 3], tv.BasicStem, n)),
+    "r2plus1d_10": ((4, 32, 32), dict(mid_per_conv=False), lambda n: tv.VideoResNet(tv.BasicBlock, [tv.Conv2Plus1D] * 4, [1, 1, 1, 1], tv.R2Plus1dStem, n)),
+    "s3d": ((13, 224, 224), {}, lambda n: torchvision.models.video.s3d(num_classes=n)),
+    "swin3d_t": ((4, 64, 64), {}, lambda n: torchvision.models.video.swin3d_t(num_classes=n)),
 }
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_opens_it(name, tmp_path, capsys):
-    clip, kwargs, build, eps = TORCHVISION[name]
+    "Batch norms of ours add 1e-3 to their variances where torchvision's add 1e-5: the difference has gone into the variances."
+    clip, kwargs, build = TORCHVISION[name]
     run = make_run(tmp_path / "run", name, clip, keep=("best",), **kwargs)
     file = export(run, "torchvision")
     assert file == run.folder / f"export/{name}.pth" and [*file.parent.iterdir()] == [file]
     net = build(len(CLASSES))
     net.load_state_dict(torch.load(file, weights_only=True), strict=True)
-    if eps:
-        for layer in net.modules():
-            if isinstance(layer, nn.BatchNorm3d): layer.eps = eps
     assert gap(run, net.eval(), 1) <= 1e-5
-    assert f"num_classes={len(CLASSES)})" + (" with eps=0.001 in every BatchNorm3d" if eps == 1e-3 else " gives the logits") in capsys.readouterr().out
+    assert f"num_classes={len(CLASSES)}) gives the logits" in capsys.readouterr().out
+    if name != "s3d": assert gap(run, create_model(name, weights=file, **kwargs).eval(), 1) <= 1e-5, "and back again"
 
 
 NOT_TORCHVISIONS = {

@@ -254,3 +254,44 @@ def test_no_compiler_is_one_sentence(shapes, tmp_path):
     done = subprocess.run(args, capture_output=True, text=True, env=os.environ | {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")})
     assert done.returncode == 2 and "--compile: PyTorch can't compile r2plus1d_tiny" in done.stderr and "train without --compile" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+OPEN = dict(clip_len=None, frame_rate=None, train_resize_size=None, train_crop_size=None, val_resize_size=None, val_crop_size=None)
+
+
+def test_clips_follow_the_weights_where_nothing_is_said(tune, start):
+    "The run to start from saw 8 frames at 8 per second of 36x36, cropped to 32x32; the model's card says 64x64."
+    c, _ = tune
+    run = fit(replace(c, **OPEN))
+    known = run.config["settings"]
+    assert (known["clip_len"], known["frame_rate"], known["val_resize_size"], known["train_crop_size"]) == (8, 8, [36, 36], [32, 32])
+    assert "clips of 8 frames at 8 frames/s, 36x36 cropped to 32x32; weights from" in (run.folder / "log.txt").read_text()
+    result = evaluate_only(replace(c, **OPEN, test_only=True, weights=str(start.folder), resume=None, output_dir=c.output_dir + "-none"))
+    assert (result.protocol["clip_len"], result.protocol["crop"]) == (8, [32, 32])
+    with pytest.raises(VidclsError, match="either --weights .* or --resume"): evaluate_only(replace(c, test_only=True, resume=str(run.folder)))
+
+
+def test_a_head_for_other_classes_of_the_same_number_is_new(shapes, start, tmp_path, capsys):
+    other = write_moving_shapes(tmp_path / "other", num_train=2, num_val=1, classes=("clockwise", "counterclockwise", "growing", "shrinking"), progress=False)
+    c = replace(SMALL, data_path=str(other), output_dir=str(tmp_path / "r"), weights=str(start.folder), lr=1e-9, freeze_to="layer4")
+    run = fit(c)
+    assert "the classes of" in (said := capsys.readouterr().err) and "the head is new" in said
+    assert not torch.allclose(run.load().model["fc.weight"], start.load("best").model["fc.weight"], atol=1e-3)
+
+
+def test_a_head_for_the_same_classes_in_another_order_is_sorted(shapes, start, tmp_path, capsys):
+    table = tmp_path / "renamed.csv"
+    rows = [(p, {"left": "Left", "right": "RIGHT"}.get(p.parent.name, p.parent.name), p.parent.parent.name) for p in sorted(shapes.rglob("*.mp4"))]
+    table.write_text("path,label,split\n" + "".join(f"{p},{label},{split}\n" for p, label, split in rows))
+    run = fit(replace(SMALL, data_path=str(table), output_dir=str(tmp_path / "r"), weights=str(start.folder), lr=1e-9, freeze_to="layer4"))
+    assert run.config["classes"] == ["Left", "RIGHT", "down", "up"] != start.config["classes"] and "the head is new" not in capsys.readouterr().err
+    order = [start.config["classes"].index(name) for name in ("left", "right", "down", "up")]
+    assert torch.allclose(run.load().model["fc.weight"], start.load("best").model["fc.weight"][order], atol=1e-5)
+
+
+def test_weights_that_take_no_colours_leave_the_run_that_was_there(tune, tmp_path):
+    c, _ = tune
+    before = fit(c).load().model
+    models.save_weights(models.create_model("r2plus1d_tiny", in_channels=2, num_classes=4), tmp_path / "flow.safetensors")
+    with pytest.raises(VidclsError, match="takes clips of 2 channels, and videos have 3"): fit(replace(c, weights=str(tmp_path / "flow.safetensors"), overwrite=True))
+    assert same(before, Run(c.output_dir).load().model)

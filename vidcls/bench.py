@@ -11,7 +11,7 @@ __all__ = ['RECIPE', 'AGREE', 'TARGETS', 'CARDS', 'MODEL_TARGETS', 'missing_peer
            'seconds_per_call', 'peak_memory', 'reference_model', 'contenders', 'logits_agree', 'bench_model',
            'load_bench']
 
-# %% ../nbs/12a_bench.ipynb #12792996
+# %% ../nbs/12a_bench.ipynb #46452b34
 import copy
 import json
 import multiprocessing
@@ -49,6 +49,7 @@ from .prepare import PrepareConfig, prepare
 from .train import choose_precision
 from .transforms import ClipTransform
 from .video import Video, write_video
+from .weights import to_our_names
 
 # %% ../nbs/12a_bench.ipynb #5341e357
 def missing_peer(
@@ -730,7 +731,7 @@ def peak_memory(
     torch.cuda.synchronize()
     return (torch.cuda.max_memory_allocated() - before + contender.held()) / 1e9
 
-# %% ../nbs/12a_bench.ipynb #eeb90517
+# %% ../nbs/12a_bench.ipynb #93053458
 def reference_model(
     model: str, # a name that torchvision has too
 ) -> torch.nn.Module: # for 400 classes, with fresh weights
@@ -747,9 +748,11 @@ def contenders(
     compiled: bool = False, # `torch.compile` too?
 ) -> dict: # name: `Contender`, or the reason why there is none; the peer is the first
     "torchvision's network and ours with the same weights, in all the ways that are compared. Raises `VidclsError` for a model that torchvision does not have so."
-    theirs, net, device = reference_model(model), create_model(model, num_classes=400), clips.device
-    try: net.load_state_dict(theirs.state_dict())
-    except RuntimeError: raise VidclsError(f"the weights of torchvision's {model} have other names than ours; compare one whose names are the same, such as r2plus1d_18") from None
+    theirs, device, clip = reference_model(model), clips.device, tuple(clips.shape[2:])
+    if model.startswith("mvit") and clip != (16, 224, 224): raise VidclsError(f"torchvision's {model} takes clips of 16x224x224 (frames x height x width) only, not {'x'.join(map(str, clip))}; use --clip-len 16 --crop 224")
+    net = create_model(model, num_classes=400, clip=clip)
+    try: net.load_state_dict(to_our_names(theirs.state_dict())[0])
+    except RuntimeError as e: raise VidclsError(f"the weights of torchvision's {model} do not fit ours: {str(e).splitlines()[0]}") from e
     theirs, net = theirs.to(device).train(train), net.to(device).train(train)
     precision, last = choose_precision(True, device), dict(memory_format=torch.channels_last_3d)
     half, name = (torch.float16, "fp16") if precision == "fp16" else (torch.bfloat16, "bf16")

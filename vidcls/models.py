@@ -7,10 +7,10 @@ __all__ = ['FAMILIES', 'InputCard', 'VideoModel', 'Conv3d', 'num_params', 'count
            'register_model', 'list_models', 'UnknownModel', 'model_info', 'model_card', 'guess_model', 'inflate',
            'load_weights', 'save_weights', 'create_model']
 
-# %% ../nbs/06_models.ipynb #84087c0a
+# %% ../nbs/06_models.ipynb #0c3091cf
 import copy, difflib, functools, importlib, json, re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -172,7 +172,7 @@ class Published:
     protocol: str # level (clip or video), clips and crops of a video, frames, frame rate
     source: str # where it is published
 
-# %% ../nbs/06_models.ipynb #5d1c0e60
+# %% ../nbs/06_models.ipynb #d127e3c6
 @dataclass(frozen=True)
 class ModelInfo:
     "What the registry knows of a model."
@@ -182,9 +182,14 @@ class ModelInfo:
     params: "int | None" = None # parameters with 400 classes
     gflops: "float | None" = None # billions of multiply-adds for one clip of the card
     published: tuple[Published, ...] = () # accuracies
-    weights: Mapping = field(default_factory=dict) # names of published weights, besides torchvision's → addresses
+    weights: Mapping = field(default_factory=dict) # names of published weights, besides torchvision's → (address, frames of the clips they saw)
     sized: bool = False # does its builder take `clip`, the (frames, height, width) that it will see?
     infer: "Callable[[dict], dict] | None" = None # from the tensors of foreign weights, the keywords that they need
+
+    @property
+    def pretrained(self) -> list: # for `weights=` of `create_model`
+        "Names of the published weights that can be loaded."
+        return list(dict.fromkeys([*self.weights, *(p.weights for p in self.published if p.weights.isupper())]))
 
     @property
     def summary(self) -> str: # the first line of the builder's docstring
@@ -223,12 +228,13 @@ def _registry():
     for family in FAMILIES: importlib.import_module(family)
     return _REGISTRY
 
-# %% ../nbs/06_models.ipynb #34c1724b
+# %% ../nbs/06_models.ipynb #f6ce2b04
 def list_models(
     pattern: str = "*", # with the wildcards of file names
+    pretrained: bool = False, # only those with published weights?
 ) -> list[str]: # names in order, numbers by value
     "Names of the models that there are."
-    names = [name for name in _registry() if fnmatchcase(name, pattern)]
+    names = [name for name, info in _registry().items() if fnmatchcase(name, pattern) and (info.pretrained or not pretrained)]
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 # %% ../nbs/06_models.ipynb #e9bc525c
@@ -264,17 +270,17 @@ def guess_model(
     body = sum(v.numel() for k, v in state.items() if not k.startswith(head) and not k.endswith(buffers))
     return [name for name, info in _registry().items() if info.params == body + 400 * (state[f"{head}weight"].shape[1] + 1)]
 
-# %% ../nbs/06_models.ipynb #93534faf
+# %% ../nbs/06_models.ipynb #287f5e0e
 def inflate(
     state: Mapping, # name → tensor, of an image network under our names
     model: "VideoModel",
 ) -> dict: # the same, with the kernels repeated over time
-    "Turn kernels over space into kernels over space and time that give the same on a clip of one still picture (Carreira & Zisserman, CVPR 2017, section 2.3)."
+    "Turn each kernel over space into one over space and time that gives the same on a still picture (Carreira & Zisserman, CVPR 2017, section 2.3)."
     own = model.state_dict()
     deepen = lambda w, t: w[:, :, None].expand(-1, -1, t, -1, -1) / t
     return {k: deepen(v, own[k].shape[2]) if v.ndim == 4 and k in own and own[k].ndim == 5 else v for k, v in state.items()}
 
-# %% ../nbs/06_models.ipynb #40d21aa8
+# %% ../nbs/06_models.ipynb #70651f59
 def load_weights(
     model: VideoModel,
     weights: "Weights | str | Path", # what `read_weights` gave, or takes
@@ -287,15 +293,20 @@ def load_weights(
         raise WeightsError(f"weights {w.where!r} are those of an image network; inflate=True (--inflate) repeats them over time" if not inflated else f"weights {w.where!r} are not those of an image network, there is nothing to inflate; drop inflate=True (--inflate)")
     state, head = inflate(w.state, model) if inflated else dict(w.state), f"{model.classifier}."
     last = state.get(f"{head}weight")
-    if last is not None and last.ndim == 2 and (inflated or len(last) != model.num_classes):
-        state = {k: v for k, v in state.items() if not k.startswith(head)} | {k: v for k, v in model.state_dict().items() if k.startswith(head)}
-        if model.num_classes: note(f"weights {w.where!r} classify {len(last)} classes; the head for {model.num_classes} is new, and has to be trained")
-    elif model.num_classes: model.classes = w.classes
+    rows = len(last) if last is not None and last.ndim == 2 else None
+    other = rows is not None and (inflated or rows != model.num_classes)
+    if other: state = {k: v for k, v in state.items() if not k.startswith(head)} | {k: v for k, v in model.state_dict().items() if k.startswith(head)}
+    elif w.classes and len(w.classes) != rows: raise WeightsError(f"weights {w.where!r} name {len(w.classes)} classes, and classify {rows}; take its tensors out, and save them without metadata")
     if wrong := misfits(model, state):
         like = guess_model(w.state)
-        raise WeightsError(f"weights {w.where!r} do not fit {model.name or type(model).__name__}: {wrong}; " + (f"they look like those of {' or '.join(like)}" if like else "create the model with the name and arguments that they were saved with"))
+        if inflated: why = "only networks of 3-D and 2-D convolutions with the same blocks can be inflated: r3d, fr2d, mc2…5 and rmc2…5 of 18 or 34 layers from resnet18 or 34, of 50 and more from resnet50 and more"
+        else: why = f"they look like those of {' or '.join(like)}" if like else "create the model with the name and arguments that they were saved with"
+        raise WeightsError(f"weights {w.where!r} do not fit {model.name or type(model).__name__}: {wrong}; {why}")
+    try: model.card = replace(model.card, **w.card) if w.card and model.card else model.card
+    except TypeError: raise WeightsError(f"weights {w.where!r} have an input card that is none; take its tensors out, and save them without metadata") from None
     model.load_state_dict(state)
-    if w.card: model.card = InputCard(**w.card)
+    if not other: model.classes = w.classes
+    elif model.num_classes: note(f"weights {w.where!r} classify {rows} classes; the head for {model.num_classes} is new, and has to be trained")
     return model
 
 # %% ../nbs/06_models.ipynb #15dd7090
@@ -309,7 +320,7 @@ def save_weights(
     try: save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path, {"format": "pt", "vidcls": json.dumps(about)})
     except Exception as e: raise WeightsError(f"can't write {path}: {e}") from None
 
-# %% ../nbs/06_models.ipynb #4c48d6b1
+# %% ../nbs/06_models.ipynb #f6f611b9
 def create_model(
     name: str, # one of `list_models()`; or `package.module:function`, or `hf:owner/name`
     *,
@@ -327,7 +338,12 @@ def create_model(
         if w.kwargs is not None: kwargs = {**w.kwargs, **kwargs}
         elif info.infer: kwargs = {**info.infer(w.state), **kwargs}
     if info.sized: kwargs["clip"] = tuple(clip or kwargs.get("clip") or (info.card.frames, *info.card.crop))
-    model = info.build(num_classes=400 if num_classes is None and ":" not in name else num_classes, **kwargs)  # a foreign model has its own number
+    if not isinstance(num_classes, (int, type(None))): raise VidclsError(f"num_classes={num_classes!r} is a {type(num_classes).__name__}; give a whole number, or None")
+    try: model = info.build(num_classes=400 if num_classes is None and ":" not in name else num_classes, **kwargs)  # a foreign model has its own number
+    except (TypeError, AttributeError) as e:
+        if not kwargs: raise
+        told = f"; some of it is told by weights {w.where!r}, which another version may have saved" if weights is not None else ""
+        raise VidclsError(f"{name} can't be built with {', '.join(f'{k}={v!r}' for k, v in kwargs.items())} ({e}){told}") from e
     if clip: model.check_clip(*clip)
     if weights is None: return model
     if num_classes is None and not inflate: model.reset_classifier(len(w.state.get(f"{model.classifier}.weight", ())))

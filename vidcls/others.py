@@ -6,8 +6,8 @@
 __all__ = ['FOREIGN_CARD', 'FRAME_RATES', 'find_classifier', 'find_stages', 'Adopted', 'adopt', 'find_function',
            'build_from_path', 'HubModel', 'hf_card', 'build_hf', 'foreign_info']
 
-# %% ../nbs/06d_others.ipynb #874afcb7
-import functools, importlib, inspect
+# %% ../nbs/06d_others.ipynb #42961617
+import functools, importlib, inspect, os, sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -97,7 +97,7 @@ def adopt(
     if not num_classes: model.reset_classifier(0)
     return model
 
-# %% ../nbs/06d_others.ipynb #e3f64e0d
+# %% ../nbs/06d_others.ipynb #62ed8756
 FOREIGN_CARD = InputCard(frames=16, frame_rate=15, resize=(128, 171), crop=(112, 112), mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989),
                          source="assumed: as torchvision's ResNets; give the function or its model a `card` of its own")
 
@@ -106,6 +106,7 @@ def find_function(
 ): # the function
     "Import a function by name. Raises `VidclsError`."
     module, _, path = name.partition(":")
+    if os.getcwd() not in sys.path: sys.path.insert(0, os.getcwd())  # as `python -m` has it
     try: found = importlib.import_module(module)
     except Exception as e:
         if isinstance(e, ModuleNotFoundError) and e.name and f"{module}.".startswith(f"{e.name}."):
@@ -148,7 +149,7 @@ class HubModel(Adopted):
     "A video classifier of transformers, under the contract."
     def call(self, x): return self.net(**{self.net.main_input_name: x.transpose(1, 2)}).logits
 
-# %% ../nbs/06d_others.ipynb #02b5a908
+# %% ../nbs/06d_others.ipynb #1c16b415
 FRAME_RATES = {"videomae": 7.5, "timesformer": 30 / 32, "vivit": 15} # papers: every 4th, 32nd and 2nd frame
 _SIZES = {True: ("frames_per_clip", "crop_size"), False: ("num_frames", "image_size")}
 
@@ -164,7 +165,12 @@ def _from_hub(read, source, what):
         raise VidclsError(f"can't get the {what} of 'hf:{source}' ({' '.join(str(e).split())[:300]}); name a repository of the Hugging Face Hub, or a local folder with its config.json, "
                           f"preprocessor_config.json and model.safetensors: without a network, fetch it elsewhere (hf download {source} --local-dir FOLDER) and say hf:FOLDER") from None
 
-def _config(source): return _from_hub(lambda: _transformers().AutoConfig.from_pretrained(source, trust_remote_code=False), source, "configuration")
+def _config(source):
+    "The configuration of a repository or folder. Raises `VidclsError` where it is not that of a video classifier."
+    config = _from_hub(lambda: _transformers().AutoConfig.from_pretrained(source, trust_remote_code=False), source, "configuration")
+    if type(config) not in (mapping := _transformers().MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING):
+        raise VidclsError(f"'hf:{source}' is a {config.model_type}, no video classifier of transformers; those are {', '.join(sorted(c.model_type for c in mapping))}")
+    return config
 
 def _clip(config):
     "Frames, height and width that a configuration asks for."
@@ -194,7 +200,7 @@ def hf_card(
     return InputCard(frames, paper or 7.5, resize, crop, mean, std, source=f"{source} (Hugging Face): configuration" + (" and preprocessor" if pre else "; no preprocessor, so ImageNet's mean and std are assumed")
                      + ("; frame rate from the paper" if paper else "; frame rate assumed"))
 
-# %% ../nbs/06d_others.ipynb #a3feef5e
+# %% ../nbs/06d_others.ipynb #7f462915
 def build_hf(
     name: str, # "hf:owner/name" of the Hub, or "hf:FOLDER"
     num_classes: "int | None" = None, # outputs of the classifier; 0: none, the model gives features; None: as the repository has
@@ -206,8 +212,6 @@ def build_hf(
     "Build a video classifier of transformers. Raises `VidclsError`, without transformers or without a network too."
     source = name.removeprefix("hf:")
     config = _config(source)
-    if type(config) not in (mapping := _transformers().MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING):
-        raise VidclsError(f"{name!r} is a {config.model_type}, no video classifier of transformers; those are {', '.join(sorted(c.model_type for c in mapping))}")
     card, labels = hf_card(source, config), tuple(config.id2label.values())
     if unknown := [k for k in kwargs if not hasattr(config, k)]: raise VidclsError(f"{config.model_type} has no setting {unknown[0]!r}; see the config.json of {name!r}")
     if clip and tuple(clip) != _clip(config):

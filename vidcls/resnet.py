@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['CONVS', 'FRAMEWISE', 'ALL_FRAMES', 'VARIANTS', 'DEPTHS', 'RESNET_CARD', 'PAPER_CARD', 'CSN_CARD', 'NARROW',
            'NARROW_CARD', 'mid_planes', 'conv_3d', 'conv_2d', 'conv_2plus1d', 'conv_depthwise',
-           'conv_pointwise_depthwise', 'conv_all_frames', 'Block', 'BasicBlock', 'Bottleneck', 'make_stem',
-           'VideoResNet', 'video_resnet', 'infer_settings', 'r3d_18', 'mc3_18', 'r2plus1d_18', 'r2plus1d_tiny',
-           'fr2d_tiny']
+           'conv_pointwise_depthwise', 'conv_all_frames', 'Block', 'BasicBlock', 'Bottleneck', 'FlatBottleneck',
+           'make_stem', 'VideoResNet', 'video_resnet', 'infer_settings', 'r3d_18', 'mc3_18', 'r2plus1d_18',
+           'r2plus1d_tiny', 'fr2d_tiny']
 
-# %% ../nbs/06a_resnet.ipynb #690998f7
+# %% ../nbs/06a_resnet.ipynb #bf46a3ad
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -151,14 +152,18 @@ class BasicBlock(Block):
     def convs(self, n_in, width, conv, stride, mid):
         return [_normed(conv(n_in, width, stride, mid=mid), width), _normed(conv(width, width, mid=mid), width, relu=False)]
 
-# %% ../nbs/06a_resnet.ipynb #f6a01762
+# %% ../nbs/06a_resnet.ipynb #cc7dd0b4
 class Bottleneck(Block):
     "One convolution of the variant, between one that narrows and one that widens."
     expansion = 4
 
     def convs(self, n_in, width, conv, stride, mid):
-        return [_normed(Conv3d(n_in, width, 1, bias=False), width), _normed(conv(width, width, stride, mid=mid), width),
-                _normed(Conv3d(width, width * 4, 1, bias=False), width * 4, relu=False)]
+        out = width * self.expansion
+        return [_normed(Conv3d(n_in, width, 1, bias=False), width), _normed(conv(width, width, stride, mid=mid), width), _normed(Conv3d(width, out, 1, bias=False), out, relu=False)]
+
+class FlatBottleneck(Bottleneck):
+    "A bottleneck without a neck: as wide inside as outside, as the authors' networks of 26 layers have it."
+    expansion = 1
 
 # %% ../nbs/06a_resnet.ipynb #b5393624
 def make_stem(
@@ -174,7 +179,7 @@ def make_stem(
     return nn.Sequential(*(first if isinstance(first, nn.Sequential) else [first]), nn.BatchNorm3d(width), nn.ReLU(inplace=True),
                          *[nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))] * pool)
 
-# %% ../nbs/06a_resnet.ipynb #16096c3c
+# %% ../nbs/06a_resnet.ipynb #14c2bc26
 class VideoResNet(VideoModel):
     "A residual network for clips, of which each stage has its own kind of convolution."
     def __init__(self,
@@ -184,7 +189,7 @@ class VideoResNet(VideoModel):
         num_classes: int = 400, # outputs of the classifier; 0: none, the model gives features
         in_channels: int = 3, # channels of a clip
         *,
-        block: type = BasicBlock, # what stages are made of: `BasicBlock` or `Bottleneck`
+        block: type = BasicBlock, # what stages are made of, a subclass of `Block`
         stem_size: int = 7, # extent of the stem's kernel in height and width
         stem_stride: int = 2, # the stem's stride over height and width
         stem_pool: bool = False, # does the stem end in a pool of stride 2 over height and width?
@@ -234,7 +239,7 @@ class VideoResNet(VideoModel):
         for name in self.stages: x = getattr(self, name)(x)
         return x
 
-# %% ../nbs/06a_resnet.ipynb #f3118322
+# %% ../nbs/06a_resnet.ipynb #c4f048e8
 def _mixed(early, late, group): return tuple(early if i < group else late for i in range(1, 6))
 
 VARIANTS: dict[str, tuple[str, ...]] = { # stem, then stages 1 to 4
@@ -249,7 +254,7 @@ VARIANTS: dict[str, tuple[str, ...]] = { # stem, then stages 1 to 4
 }
 DEPTHS: dict[int, tuple[type, tuple[int, ...]]] = { # kind of block, blocks in each stage
     10: (BasicBlock, (1, 1, 1, 1)), 16: (BasicBlock, (2, 2, 2, 1)), 18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)),
-    26: (Bottleneck, (2, 2, 2, 2)), 50: (Bottleneck, (3, 4, 6, 3)), 101: (Bottleneck, (3, 4, 23, 3)), 152: (Bottleneck, (3, 8, 36, 3)),
+    26: (FlatBottleneck, (2, 2, 2, 2)), 50: (Bottleneck, (3, 4, 6, 3)), 101: (Bottleneck, (3, 4, 23, 3)), 152: (Bottleneck, (3, 8, 36, 3)),
 }
 
 def video_resnet(
@@ -297,17 +302,17 @@ def _table_2(variant):
     return tuple(Published(weights=f"trained from scratch on {frames} frames", dataset="Kinetics-400 val", top1=top1, top5=top5, protocol=how.format(frames), source=source)
                  for frames, top1, top5, how, source in rows)
 
-# %% ../nbs/06a_resnet.ipynb #15920cd2
+# %% ../nbs/06a_resnet.ipynb #f9adb79a
 def _vmz(what, top1, top5, protocol, source="VMZ, c2/tutorials/model_zoo.md"):
     return Published(weights=what, dataset="Kinetics-400 val", top1=top1, top5=top5, protocol=protocol, source=source)
 
-_R2PLUS1D = "video level: clips of {} frames at 30 frames/s, centre crop 112x112; their number is not told"
-_CSN = "video level: clips of 32 frames at 15 frames/s; their number is not told"
+_R2PLUS1D = "video level: clips of {} frames at 30 frames/s; how many, and which crop, is not told (the GFLOPs told are those of 128x128)"
+_CSN = "video level: clips of 32 frames at 15 frames/s; how many, and which crop, is not told (the GFLOPs told are those of 256x256)"
+_DENSE = "video level: dense clips of 32 frames at 30 frames/s, 1 centre crop, 112x112"
 _CSN_IG = "video level: 10 clips of 32 frames at 15 frames/s, 3 crops of 256x256"
 _DEEP: dict[str, tuple] = { # accuracies on Kinetics-400
-    "r2plus1d_34": (_vmz("from scratch", 72.0, 90.0, "video level: 10 evenly spaced clips of 32 frames at 30 frames/s, 1 centre crop, 112x112", "Tran et al., CVPR 2018"),
-                    _vmz("from scratch", 72.4, 90.6, "video level: dense clips of 32 frames at 30 frames/s, 1 centre crop, 112x112", "VMZ, c2/tutorials/models.md"),
-                    _vmz("Sports-1M, then Kinetics", 74.2, 92.1, "video level: dense clips of 32 frames at 30 frames/s, 1 centre crop, 112x112", "VMZ, c2/tutorials/models.md"),
+    "r2plus1d_34": (_vmz("from scratch", 72.0, 90.0, _DENSE, "Tran et al., CVPR 2018; dense by the word of VMZ, c2/tutorials/models.md"),
+                    _vmz("from scratch", 72.4, 90.6, _DENSE, "VMZ, c2/tutorials/models.md"), _vmz("Sports-1M, then Kinetics", 74.2, 92.1, _DENSE, "VMZ, c2/tutorials/models.md"),
                     _vmz("IG65M_KINETICS_8F", 74.9, 91.8, _R2PLUS1D.format(8)), _vmz("IG65M_KINETICS_32F", 80.0, 94.2, _R2PLUS1D.format(32))),
     "r2plus1d_152": (_vmz("from scratch", 77.3, 92.5, _R2PLUS1D.format(32)), _vmz("SPORTS1M_KINETICS_32F", 79.5, 94.0, _R2PLUS1D.format(32)),
                      _vmz("IG65M_KINETICS_32F", 81.6, 95.3, _R2PLUS1D.format(32))),
@@ -316,28 +321,30 @@ _DEEP: dict[str, tuple] = { # accuracies on Kinetics-400
 }
 _IG65M = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0/r2plus1d_34_clip"
 _VMZ = "https://github.com/bjuncek/VMZ/releases/download/test_models/"
-_ADDRESSES: dict[str, dict[str, str]] = { # model → name of weights → address
-    "r2plus1d_34": {"IG65M_8F": f"{_IG65M}8_ig65m_from_scratch-9bae36ae.pth", "IG65M_32F": f"{_IG65M}32_ig65m_from_scratch-449a7af9.pth",
-                    "IG65M_KINETICS_8F": f"{_IG65M}8_ft_kinetics_from_ig65m-0aa0550b.pth", "IG65M_KINETICS_32F": f"{_IG65M}32_ft_kinetics_from_ig65m-ade133f1.pth"},
-    "r2plus1d_152": {"IG65M_32F": f"{_VMZ}r2plus1d_152_ig65m_from_scratch_f106380637.pth", "IG65M_KINETICS_32F": f"{_VMZ}r2plus1d_152_ft_kinetics_from_ig65m_f107107466.pth",
-                     "SPORTS1M_KINETICS_32F": f"{_VMZ}r2plus1d_152_ft_kinetics_from_sports1m_f128957437.pth"},
-    "ir_csn_152": {"IG65M_32F": f"{_VMZ}irCSN_152_ig65m_from_scratch_f125286141.pth", "IG65M_KINETICS_32F": f"{_VMZ}irCSN_152_ft_kinetics_from_ig65m_f126851907.pth",
-                   "SPORTS1M_32F": f"{_VMZ}irCSN_152_Sports1M_from_scratch_f99918785.pth", "SPORTS1M_KINETICS_32F": f"{_VMZ}irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth"},
-    "ip_csn_152": {"IG65M_32F": f"{_VMZ}ipCSN_152_ig65m_from_scratch_f130601052.pth", "IG65M_KINETICS_32F": f"{_VMZ}ipCSN_152_ft_kinetics_from_ig65m_f133090949.pth",
-                   "SPORTS1M_32F": f"{_VMZ}ipCSN_152_Sports1M_from_scratch_f111018543.pth", "SPORTS1M_KINETICS_32F": f"{_VMZ}ipCSN_152_ft_kinetics_from_Sports1M_f111279053.pth"},
+_ADDRESSES: dict[str, dict[str, tuple]] = { # model → name of weights → (address, frames of a clip)
+    "r2plus1d_34": {"IG65M_8F": (f"{_IG65M}8_ig65m_from_scratch-9bae36ae.pth", 8), "IG65M_32F": (f"{_IG65M}32_ig65m_from_scratch-449a7af9.pth", 32),
+                    "IG65M_KINETICS_8F": (f"{_IG65M}8_ft_kinetics_from_ig65m-0aa0550b.pth", 8), "IG65M_KINETICS_32F": (f"{_IG65M}32_ft_kinetics_from_ig65m-ade133f1.pth", 32)},
+    "r2plus1d_152": {"IG65M_32F": (f"{_VMZ}r2plus1d_152_ig65m_from_scratch_f106380637.pth", 32), "IG65M_KINETICS_32F": (f"{_VMZ}r2plus1d_152_ft_kinetics_from_ig65m_f107107466.pth", 32),
+                     "SPORTS1M_KINETICS_32F": (f"{_VMZ}r2plus1d_152_ft_kinetics_from_sports1m_f128957437.pth", 32)},
+    "ir_csn_152": {"IG65M_32F": (f"{_VMZ}irCSN_152_ig65m_from_scratch_f125286141.pth", 32), "IG65M_KINETICS_32F": (f"{_VMZ}irCSN_152_ft_kinetics_from_ig65m_f126851907.pth", 32),
+                   "SPORTS1M_32F": (f"{_VMZ}irCSN_152_Sports1M_from_scratch_f99918785.pth", 32), "SPORTS1M_KINETICS_32F": (f"{_VMZ}irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth", 32)},
+    "ip_csn_152": {"IG65M_32F": (f"{_VMZ}ipCSN_152_ig65m_from_scratch_f130601052.pth", 32), "IG65M_KINETICS_32F": (f"{_VMZ}ipCSN_152_ft_kinetics_from_ig65m_f133090949.pth", 32),
+                   "SPORTS1M_32F": (f"{_VMZ}ipCSN_152_Sports1M_from_scratch_f111018543.pth", 32), "SPORTS1M_KINETICS_32F": (f"{_VMZ}ipCSN_152_ft_kinetics_from_Sports1M_f111279053.pth", 32)},
 }
 
-# %% ../nbs/06a_resnet.ipynb #ec0c36c7
+# %% ../nbs/06a_resnet.ipynb #b34e9e7b
 def infer_settings(
-    state: Mapping, # name → tensor, of a video ResNet
+    state: Mapping, # name → tensor, under our names
 ) -> dict: # keywords for `VideoResNet`
-    "What foreign weights have to be built with: the rule for middle channels, with its epsilon; and the channels of a clip."
-    asks, pair, stem = {}, state.get("layer2.0.conv2.0.0.weight"), state.get("stem.0.weight")
-    if stem is not None and stem.ndim == 5 and stem.shape[1] != 3: asks["in_channels"] = stem.shape[1]
-    if pair is not None and pair.shape[2:] == (1, 3, 3):
-        paper = pair.shape[0] == mid_planes(pair.shape[1], pair.shape[1])
-        asks |= dict(mid_per_conv=paper, norm_eps=1e-3 if paper else 1e-5)
-    return asks
+    "What foreign weights have to be built with: the channels of a clip, the rule for middle channels, the epsilon of batch normalisation, a pool."
+    stem, second, alone = (state.get(k) for k in ("stem.0.weight", "layer2.0.conv2.0.0.weight", "layer2.0.conv2.0.weight")) # the second convolution is a pair, or alone
+    if stem is None or second is alone is None: return {}
+    asks = {} if stem.shape[1] == 3 else dict(in_channels=stem.shape[1])
+    if stem.ndim == 4: return asks | dict(norm_eps=1e-5, stem_pool=True)
+    if alone is not None: return asks | dict(norm_eps=1e-3 if alone.shape[1] == 1 else 1e-5) # one channel in: depthwise
+    if second.shape[2:] != (1, 3, 3): return asks | dict(norm_eps=1e-3) # 1x1x1 before a depthwise one
+    paper = second.shape[0] == mid_planes(second.shape[1], second.shape[1])
+    return asks | dict(mid_per_conv=paper, norm_eps=1e-3 if paper else 1e-5)
 
 # %% ../nbs/06a_resnet.ipynb #fc5c57a2
 def _torchvision(variant, top1, top5):
@@ -361,7 +368,7 @@ def r2plus1d_18(**kwargs) -> VideoResNet:
     "R(2+1)D, 18 layers, torchvision's: space, then time, in every convolution"
     return video_resnet("r2plus1d", 18, **kwargs)
 
-# %% ../nbs/06a_resnet.ipynb #17286c0c
+# %% ../nbs/06a_resnet.ipynb #6f10d8a1
 _WHAT: dict[str, str] = {"r2d": "R2D: the frames are channels of the stem, then 2-D", "fr2d": "f-R2D: 2-D, frame by frame",
     **{f"mc{n}": f"MC{n}: 3-D, and 2-D from group {n} on" for n in (2, 3, 4, 5)}, **{f"rmc{n}": f"rMC{n}: 2-D, and 3-D from group {n} on" for n in (2, 3, 4, 5)},
     "r3d": "R3D: 3-D throughout", "r2plus1d": "R(2+1)D: space, then time, in every convolution",
@@ -371,7 +378,7 @@ _SIZES = """
 r2d_10 5252112 1.243
 r2d_16 6802192 1.937
 r2d_18 11522832 2.168
-r2d_26 14906896 2.695
+r2d_26 8028688 1.660
 r2d_34 21630992 4.017
 r2d_50 24468752 4.442
 r2d_101 43460880 8.154
@@ -379,7 +386,7 @@ r2d_152 59104528 11.866
 fr2d_10 5110992 12.804
 fr2d_16 6661072 23.902
 fr2d_18 11381712 27.601
-fr2d_26 14765776 36.028
+fr2d_26 7887568 19.483
 fr2d_34 21489872 57.196
 fr2d_50 24327632 63.979
 fr2d_101 43319760 123.374
@@ -387,14 +394,14 @@ fr2d_152 58963408 182.770
 mc2_10 5129808 13.748
 mc2_16 6679888 24.846
 mc2_18 11400528 28.545
-mc2_26 14784592 36.972
+mc2_26 7906384 20.427
 mc2_34 21508688 58.140
 mc2_50 24346448 64.923
 mc2_101 43338576 124.318
 mc2_152 58982224 183.714
 mc3_10 5277264 21.146
 mc3_16 6974800 39.643
-mc3_26 14932048 44.371
+mc3_26 8053840 27.826
 mc3_34 21951056 80.336
 mc3_50 24567632 76.021
 mc3_101 43559760 135.417
@@ -402,7 +409,7 @@ mc3_152 59203408 194.812
 mc4_10 5719632 19.605
 mc4_16 8006992 38.102
 mc4_18 12727632 39.952
-mc4_26 15521872 34.711
+mc4_26 8643664 24.486
 mc4_34 24162896 71.396
 mc4_50 25747280 57.832
 mc4_101 44739408 87.530
@@ -410,7 +417,7 @@ mc4_152 61562704 124.627
 mc5_10 7489104 19.554
 mc5_16 12135760 38.975
 mc5_18 16856400 39.900
-mc5_26 17881168 32.245
+mc5_26 11002960 24.024
 mc5_34 37728848 74.119
 mc5_50 32825168 54.698
 mc5_101 71871312 85.270
@@ -418,7 +425,7 @@ mc5_152 104030032 123.034
 rmc2_10 14548176 18.943
 rmc2_16 19194832 38.365
 rmc2_18 33352656 39.752
-rmc2_26 27299536 31.250
+rmc2_26 20421328 23.452
 rmc2_34 63662288 74.434
 rmc2_50 46962128 53.728
 rmc2_101 86008272 84.300
@@ -426,7 +433,7 @@ rmc2_152 118166992 122.064
 rmc3_10 14400720 11.545
 rmc3_16 18899920 23.568
 rmc3_18 33057744 24.955
-rmc3_26 27152080 23.851
+rmc3_26 20273872 16.053
 rmc3_34 63219920 52.238
 rmc3_50 46740944 42.630
 rmc3_101 85787088 73.202
@@ -434,7 +441,7 @@ rmc3_152 117945808 110.966
 rmc4_10 13958352 13.369
 rmc4_16 17867728 26.317
 rmc4_18 32025552 29.091
-rmc4_26 26562256 30.993
+rmc4_26 19684048 19.303
 rmc4_34 61008080 65.160
 rmc4_50 45561296 57.659
 rmc4_101 84607440 118.802
@@ -442,14 +449,14 @@ rmc4_152 115586512 179.533
 rmc5_10 12188880 14.139
 rmc5_16 13738960 25.238
 rmc5_18 27896784 30.787
-rmc5_26 24202960 35.822
+rmc5_26 17324752 20.973
 rmc5_34 47442128 62.231
 rmc5_50 38483408 63.876
 rmc5_101 57475536 123.272
 rmc5_152 73119184 182.667
 r3d_10 14566992 19.888
 r3d_16 19213648 39.309
-r3d_26 27318352 32.194
+r3d_26 20440144 24.396
 r3d_34 63681104 75.378
 r3d_50 46980944 54.673
 r3d_101 86027088 85.244
@@ -457,16 +464,16 @@ r3d_152 118185808 123.008
 r2plus1d_10 14557719 20.687
 r2plus1d_16 19208407 40.109
 r2plus1d_18_paper 33370839 41.496
-r2plus1d_26 27314113 35.185
-r2plus1d_34 63697175 76.178
+r2plus1d_26 20435905 27.387
+r2plus1d_34 63697175 152.356
 r2plus1d_50 46985057 57.663
 r2plus1d_101 86050785 88.235
-r2plus1d_152 118226785 125.999
-ir_csn_26 8569552 31.726
+r2plus1d_152 118226785 251.997
+ir_csn_26 1691344 16.132
 ir_csn_50 13131152 42.309
 ir_csn_101 22213776 56.468
 ir_csn_152 29703568 74.046
-ip_csn_26 9269712 35.785
+ip_csn_26 2391504 20.191
 ip_csn_50 14396176 47.652
 ip_csn_101 24601616 63.559
 ip_csn_152 33016592 83.295
@@ -480,7 +487,8 @@ def _register_tables():
 
         def build(variant=variant, depth=int(depth), fixed=fixed, **kwargs): return video_resnet(variant, depth, **{**fixed, **kwargs})
         build.__doc__ = f"{_WHAT[variant]}; {depth} layers"
-        register_model(CSN_CARD if "csn" in variant else PAPER_CARD, name=name, params=int(params), gflops=float(gflops), sized=variant == "r2d", weights=_ADDRESSES.get(name, {}), infer=infer_settings,
+        card = CSN_CARD if "csn" in variant else replace(PAPER_CARD, frames=32) if name in _DEEP else PAPER_CARD # the deep ones are published for 32 frames
+        register_model(card, name=name, params=int(params), gflops=float(gflops), sized=variant == "r2d", weights=_ADDRESSES.get(name, {}), infer=infer_settings,
                        published=_table_2(variant) if depth == "18" else _DEEP.get(name, ()))(build)
 
 _register_tables()

@@ -43,10 +43,11 @@ class TorchvisionModel(VideoModel):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-# %% ../nbs/06c_torchvision.ipynb #b1890149
+# %% ../nbs/06c_torchvision.ipynb #7e2e618c
 class Swin3d(TorchvisionModel):
     "Video Swin: attention inside windows of space and time."
     classifier, first = "head", "patch_embed.proj"
+    min_clip = (2, 32, 32) # patches of 2x4x4, merged thrice
 
     def __init__(self, build, num_classes=400, in_channels=3, **kwargs):
         super().__init__(build, num_classes, in_channels, **kwargs)
@@ -58,10 +59,11 @@ class Swin3d(TorchvisionModel):
         x = self.features(self.pos_drop(self.patch_embed(x)))
         return self.norm(x).permute(0, 4, 1, 2, 3)
 
-# %% ../nbs/06c_torchvision.ipynb #33683307
+# %% ../nbs/06c_torchvision.ipynb #6dbf7b15
 class MViT(TorchvisionModel):
     "Multiscale Vision Transformer: attention to all of a clip, pooled."
     classifier, first = "head.1", "conv_proj"
+    min_clip = (2, 32, 32) # patches of 2x4x4, pooled thrice
 
     def __init__(self,
         build: Callable[..., nn.Module], # torchvision's function

@@ -7,7 +7,7 @@ __all__ = ['Size', 'Resize', 'INPUT', 'PROTOCOL', 'HARMLESS', 'TrainConfig', 'se
            'choose_precision', 'on_main', 'Meter', 'train_epoch', 'describe', 'check_same_run', 'fit', 'evaluate_run',
            'settings_of', 'tidy_args', 'recipe', 'parse_config', 'run_config', 'evaluate_only', 'guarded']
 
-# %% ../nbs/11_train.ipynb #924d4a42
+# %% ../nbs/11_train.ipynb #ff13b3e6
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -42,11 +42,11 @@ from .clips import VidclsError, as_rate, show_bars, stable_hash
 from .data import FAILURES, Batch, ClipLoader, EvalClips, EvalPlan, TrainClips, TrainPlan, frame_size, long_enough
 from .evaluate import Evaluation, evaluate, protocol_line
 from .index import VideoIndex, build_index
-from .models import VideoModel, create_model, model_info, num_params
+from .models import InputCard, VideoModel, create_model, model_info, num_params
 from .plots import write_report
-from .recipes import RECIPES, as_flag, freeze, param_groups, part_parameters, rest_body, stages_to, training_mode
+from .recipes import RECIPES, as_flag, freeze, order_head, param_groups, part_parameters, rest_body, stages_to, training_mode
 from .transforms import ClipTransform, check_crop
-from .weights import fetch_weights, note
+from .weights import note, read_weights
 
 # %% ../nbs/11_train.ipynb #8aed99c3
 Size, Resize = tuple[int, int], tuple[int, ...]
@@ -107,21 +107,22 @@ class TrainConfig:
     kinetics_version: Optional[Literal["400", "600", "700"]] = None # checks the number of classes
     print_freq: int = 10 # iterations between lines of progress where there is no terminal; at most one in 10 s
 
-# %% ../nbs/11_train.ipynb #13934e4b
+# %% ../nbs/11_train.ipynb #90de85d7
 INPUT = ("clip_len", "frame_rate", "train_resize_size", "train_crop_size", "val_resize_size", "val_crop_size")
 
 def settled(
     c: TrainConfig, # settings
-    like: "TrainConfig | None" = None, # settings to follow where `c` says nothing; None: the model's card
+    like: "TrainConfig | None" = None, # settings to follow where `c` says nothing; None: the card
+    card: "InputCard | None" = None, # None: that of the model
 ) -> TrainConfig: # the same, with nothing left open about clips
     "Fill in what clips look like. Raises `UnknownModel`."
     if like is None:
-        card = model_info(c.model).card
+        card = card or model_info(c.model).card
         known = dict(zip(INPUT, (card.frames, card.frame_rate, card.resize, card.crop, card.resize, card.crop)))
     else: known = {name: getattr(like, name) for name in INPUT}
     return replace(c, **{name: value for name, value in known.items() if getattr(c, name) is None})
 
-# %% ../nbs/11_train.ipynb #2fd237b1
+# %% ../nbs/11_train.ipynb #acebf1b4
 def check_config(
     c: TrainConfig, # settings
 ):
@@ -153,6 +154,7 @@ def check_config(
 
 def _check_model(model: VideoModel, c: TrainConfig):
     "Raises `VidclsError` where clips or stages are not for this model."
+    if model.in_channels != 3: raise VidclsError(f"{model.name} takes clips of {model.in_channels} channels, and videos have 3; take a model, or weights, for colour")
     for crop in (c.train_crop_size, c.val_crop_size): model.check_clip(c.clip_len, *crop)
     stages_to(model, c.freeze_to)
 
@@ -345,15 +347,16 @@ def _settings(config: dict) -> TrainConfig:
     c = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["settings"].items() if k in known})
     return replace(c, frame_rate=c.frame_rate or 0)  # None was each video's own before 0 was
 
-# %% ../nbs/11_train.ipynb #e4efa3c0
+# %% ../nbs/11_train.ipynb #f43fdd0a
 def fit(
     c: TrainConfig, # settings
 ) -> Run: # the run folder
     "Train, evaluate after every epoch, keep the last and the best, and write the report. Raises `VidclsError`."
-    c = settled(c)
-    check_config(c)
     if c.test_only: raise VidclsError("test_only evaluates; call evaluate_only, or drop it to train")
     accelerator, run = _accelerator(c), Run(c.output_dir)
+    own = on_main(accelerator, lambda: settings_of(c.resume or run) if Run(c.resume or run.folder).exists and (c.resume or not c.overwrite) else None)
+    c = settled(c, own) if own and own.model == c.model else settled(c, card=_weights_card(c, accelerator))
+    check_config(c)
     if c.sync_bn and accelerator.device.type != "cuda" and accelerator.num_processes > 1: raise VidclsError("--sync-bn needs GPUs: PyTorch has no synchronised batch norm on a CPU; drop it, or train on GPUs")
     _backends(c, accelerator)
     say = run.say if accelerator.is_main_process else lambda text: None
@@ -363,10 +366,13 @@ def fit(
     source = on_main(accelerator, lambda: _source(c, run, config))
     resumed, there = on_main(accelerator, lambda: (source.load(), source.config)) if source else (None, {})
     step, first, best = (resumed.state[k] for k in ("step", "epoch", "best")) if resumed else (0, c.start_epoch, -1.)
-    if not resumed: _fetch(c, accelerator)
     torch.manual_seed(c.seed)
     if resumed: fit_state(model := built_model(there), resumed.model, f"checkpoint of {source.folder}")
-    else: model = create_model(c.model, num_classes=len(train.classes), weights=c.weights, inflate=c.inflate, clip=(c.clip_len, *c.train_crop_size))
+    else:
+        model = create_model(c.model, num_classes=len(train.classes), weights=c.weights, inflate=c.inflate, clip=(c.clip_len, *c.train_crop_size))
+        if not order_head(model, train.classes):
+            note(f"the classes of {c.weights} are others than those of the data ({model.classes[0]!r}, …; now {train.classes[0]!r}, …); the head is new, and has to be trained")
+            model.reset_classifier(len(train.classes))
     _check_model(model, c)
     config |= dict(model=dict(name=model.name, kwargs=model.kwargs), input=dict(mean=model.card.mean, std=model.card.std)) | {k: there[k] for k in ("model", "input") if k in there}
     if c.sync_bn and accelerator.num_processes > 1: model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -402,7 +408,7 @@ def fit(
     evaluate_run(run, c, index=val, accelerator=accelerator)
     return run
 
-# %% ../nbs/11_train.ipynb #09cf7ef9
+# %% ../nbs/11_train.ipynb #ae60dfde
 def _backends(c: TrainConfig, accelerator: Accelerator):
     "Switches of PyTorch that the settings ask for. Raises `VidclsError` where there is no compiler."
     if c.use_deterministic_algorithms: os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
@@ -419,9 +425,12 @@ def _compiling(c: TrainConfig):
     except TorchDynamoException as e:
         raise VidclsError(f"--compile: PyTorch can't compile {c.model} ({str(e).strip().splitlines()[0]}); it needs a C++ compiler such as g++ for a CPU, Triton for a GPU: install that, or train without --compile") from e
 
-def _fetch(c: TrainConfig, accelerator: Accelerator):
-    "Let the first process download weights; the others then find them in the cache."
-    if c.weights: on_main(accelerator, lambda: fetch_weights(c.weights, c.model, model_info(c.model).weights))
+def _weights_card(c: TrainConfig, accelerator: Accelerator) -> "InputCard | None":
+    "The clips that the weights have seen, where they tell; and they are fetched, by the first process for all."
+    if not c.weights: return None
+    info = model_info(c.model)
+    told = on_main(accelerator, lambda: read_weights(c.weights, c.model, info.weights).card)
+    return replace(info.card, **told) if told else None
 
 def _wake(model: nn.Module, resting: list, c: TrainConfig) -> nn.Module:
     "Let the body learn too, once the head is warm."
@@ -449,7 +458,7 @@ def _keep(run: Run, model: nn.Module, optimizer, scaler, record: dict, best: flo
     if better: run.save("best", replace(kept, training={}))
     run.save("last", kept)
 
-# %% ../nbs/11_train.ipynb #9f7dafaf
+# %% ../nbs/11_train.ipynb #fa924ffc
 def _data(c: TrainConfig) -> tuple: # (train, val, problems, {split: videos dropped as too short})
     "Both splits. Broken videos stay in the validation, where they count as wrong."
     train = build_index(c.data_path, "train", cache=c.cache_dataset)
@@ -514,8 +523,11 @@ def _announce(say, c, config, plan, problems, dropped, accelerator, model, first
         f"learning rate {base_lr(c, world):.4g}" + ("" if c.lr is not None else f", scaled from {c.lr_for_batch[0]:g} for {c.lr_for_batch[1]} clips; set --lr to choose it"))
     frozen = {p for name in stages_to(model, c.freeze_to) for p in part_parameters(model, name)}
     tuned = [f"{sum(p.numel() for p in frozen):,} parameters up to {c.freeze_to} stay as they are"] * bool(frozen) + [f"each stage learns at {c.layer_decay:g} of the rate of the one after it"] * (c.layer_decay < 1)
-    tuned += [f"the head alone until epoch {c.head_warmup_epochs}"] * (c.head_warmup_epochs > 0)
+    tuned += [f"the head alone in the first {c.head_warmup_epochs} epochs"] * (c.head_warmup_epochs > 0)
     if tuned: say("fine-tuning: " + "; ".join(tuned))
+    show = lambda size: "x".join(map(str, size)) if len(size) == 2 else f"shorter side {size[0]}"
+    say(f"clips of {c.clip_len} frames at {f'{c.frame_rate:g} frames/s' if c.frame_rate else 'the rate of each video'}, {show(c.train_resize_size)} cropped to {show(c.train_crop_size)}"
+        + (f"; weights from {c.weights}" if c.weights else ""))
     precision = {"no": "float32", "bf16": "bf16 mixed precision", "fp16": "fp16 mixed precision"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     say(f"device {accelerator.device}, {precision}" + (" (--amp: this CPU has no bf16 units, float32 is faster)" if c.amp and accelerator.mixed_precision == "no" else ""))
     if problems: say(f"left out as broken: {len(problems)} (see problems.csv)")
@@ -646,7 +658,7 @@ def _told(name: str, start: TrainConfig, c: TrainConfig) -> str:
     return (f"recipe {name}: {RECIPES[name].about}\n  from {RECIPES[name].source}\n  {flags(start, [f.name for f in fields(c) if f.name in names])}"
             + (f"\n  but {flags(c, own)} (the recipe: {flags(start, ['lr_for_batch' if k == 'lr' else k for k in own])})" if own else ""))
 
-# %% ../nbs/11_train.ipynb #1db2e663
+# %% ../nbs/11_train.ipynb #5e012180
 def run_config(
     c: TrainConfig, # settings
 ):
@@ -657,18 +669,16 @@ def evaluate_only(
     c: TrainConfig, # settings; `resume` or `output_dir` is a run folder, or `weights` says what to evaluate
 ) -> Evaluation:
     "What --test-only does: evaluate the best checkpoint of a run, or given weights, by these settings."
-    if c.weights is None or c.resume: return evaluate_run(c.resume or c.output_dir, c)
-    c = settled(c)
-    check_config(c)
+    if c.weights and c.resume: raise VidclsError(f"--test-only evaluates either --weights {c.weights} or --resume {c.resume}; give one of them")
+    if c.weights is None: return evaluate_run(c.resume or c.output_dir, c)
     accelerator = _accelerator(c)
-    _fetch(c, accelerator)
+    c = settled(c, card=_weights_card(c, accelerator))
+    check_config(c)
     model = create_model(c.model, weights=c.weights, clip=(c.clip_len, *c.val_crop_size))
     val = on_main(accelerator, lambda: _long_enough(build_index(c.data_path, "val", cache=c.cache_dataset), c))
     if model.num_classes != len(val.classes):
         raise VidclsError(f"--test-only: the weights {c.weights} are for {model.num_classes} classes, and the data have {len(val.classes)}; train a head for these first, without --test-only")
-    plain = lambda name: re.sub(r"[\W_]", "", name).lower()
-    odd = [(a, b) for a, b in zip(model.classes, val.classes) if plain(a) != plain(b)]
-    if odd: note(f"{len(odd)} classes of the data are called otherwise than those of the weights ({odd[0][1]!r} for {odd[0][0]!r}, …): is it the same list, in the same order?")
+    if not order_head(model, val.classes): note(f"classes of the data are called otherwise than those of the weights ({val.classes[0]!r}, …; there {model.classes[0]!r}, …): is it the same list, in the same order?")
     _, _, loader = _loaders(c, None, val, accelerator)
     result = evaluate(accelerator.prepare_model(model, evaluation_mode=True), loader, _transforms(c, model.card.mean, model.card.std)[1], accelerator=accelerator, progress=accelerator.is_main_process)
     if accelerator.is_main_process: print(result, result.protocol, sep="\n")

@@ -217,7 +217,7 @@ def _frames(container, stream, timing: str, log: "Counter | None" = None, idle=N
             yield (count if timing == "counted" or frame.pts is None else frame.pts), frame
             count += 1
 
-# %% ../nbs/01_video.ipynb #69b94823
+# %% ../nbs/01_video.ipynb #090a4899
 def output_size(
     height: int, # of the video, pixels
     width: int, # of the video, pixels
@@ -226,7 +226,7 @@ def output_size(
     "Size of the frames that come out when `size` is asked for. Raises `VidclsError` where it is not positive."
     if size is None: return height, width
     if not isinstance(size, int) and len(size) == 1: size = size[0]
-    out = (round(height * size / min(height, width)), round(width * size / min(height, width))) if isinstance(size, int) else tuple(size)
+    out = (height * size // min(height, width), width * size // min(height, width)) if isinstance(size, int) else tuple(size)  # rounded down, as torchvision does
     if len(out) != 2 or min(out) < 1:
         raise VidclsError(f"frame size {size!r} is not possible; give (height, width), or the length of the shorter side, in pixels")
     return out

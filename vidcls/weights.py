@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['IMAGE', 'LAYOUTS', 'WeightsError', 'Weights', 'read_file', 'unwrap', 'to_our_names', 'to_torchvision',
-           'fetch_weights', 'read_weights', 'misfits', 'note']
+           'fetch_weights', 'run_card', 'read_weights', 'misfits', 'note']
 
-# %% ../nbs/05a_weights.ipynb #53e91521
-import argparse, json, os, pickle, re, sys, urllib.parse
+# %% ../nbs/05a_weights.ipynb #7ffb78e3
+import argparse, hashlib, json, os, pickle, re, sys, urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import nn
 
 from .clips import VidclsError, show_bars
 
-# %% ../nbs/05a_weights.ipynb #9d16298d
+# %% ../nbs/05a_weights.ipynb #d2428252
 class WeightsError(VidclsError):
     "Weights that cannot be found or read, or do not fit the model."
 
@@ -31,9 +31,9 @@ class Weights:
     model: "str | None" = None # name of the model, where the source tells
     kwargs: "dict | None" = None # keywords with which it was built, where the source tells
     classes: tuple = () # names of the classes, where the source tells
-    card: "dict | None" = None # fields of the `InputCard`, where the source tells
+    card: "dict | None" = None # fields of the `InputCard`, as many as the source tells
 
-# %% ../nbs/05a_weights.ipynb #d87eae6b
+# %% ../nbs/05a_weights.ipynb #7c12b832
 def read_file(
     path: "str | Path", # safetensors, or what torch.save wrote
 ) -> tuple: # (content, metadata): whatever is stored, and a dict of strings
@@ -48,8 +48,8 @@ def read_file(
         raise WeightsError(f"{path} holds {found[1] if found else 'something other than tensors'}, and loading that could run code; it was not loaded. "
                            "Where you trust it, save its state_dict as a safetensors file, and give that") from None
     except FileNotFoundError: raise WeightsError(f"there is no file {path}") from None
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as e:
-        raise WeightsError(f"{path} cannot be read as weights, it is truncated or no such file: {(str(e) or type(e).__name__).splitlines()[0]}; fetch or write it again") from None
+    except Exception as e:  # a damaged pickle fails in as many ways as there are bytes
+        raise WeightsError(f"{path} cannot be read: it is truncated, or not a file of weights ({(str(e) or type(e).__name__).splitlines()[0][:80]}); fetch or write it again") from None
 
 # %% ../nbs/05a_weights.ipynb #65127441
 def unwrap(
@@ -96,9 +96,9 @@ def to_torchvision(
     if "features.0.0.0.weight" not in state: return dict(state)
     return {re.sub(r"^fc\.", "classifier.1.", k): v[:, :, None, None, None] if k == "fc.weight" else v for k, v in state.items()}
 
-# %% ../nbs/05a_weights.ipynb #a57fe742
-def _published(source: str, model: "str | None", urls: Mapping) -> "tuple | None": # (address, class names); None: not the name of published weights
-    if source in urls: return urls[source], ()
+# %% ../nbs/05a_weights.ipynb #f928d9f0
+def _published(source: str, model: "str | None", urls: Mapping) -> "tuple | None": # (address, what it tells); None: not the name of published weights
+    if source in urls: return urls[source][0], dict(card=dict(frames=urls[source][1]))
     if not re.fullmatch(r"(\w+_Weights\.)?[A-Z][A-Z0-9_]*", source): return None
     from torchvision.models import get_model_weights, get_weight, list_models
     enum = None
@@ -109,16 +109,23 @@ def _published(source: str, model: "str | None", urls: Mapping) -> "tuple | None
     if enum is None:
         known = [*urls, *(w.name for w in get_model_weights(model))] if model in list_models() else list(urls)
         raise WeightsError(f"no published weights {source!r} are known for {model or 'a model without a name'}; " + (f"there are {', '.join(known)}" if known else "none are: give a file, an address or a run folder"))
-    return enum.url, tuple(enum.meta["categories"])
+    return enum.url, dict(classes=tuple(enum.meta["categories"]))
 
-def _download(url: str) -> Path:
+def _cached(url: str, published: bool) -> Path: # where PyTorch's cache has it
+    "Files of one name from different addresses lie apart; published ones lie where torchvision has them."
+    name = Path(urllib.parse.urlparse(url).path).name
+    if not name: raise WeightsError(f"the address {url} names no file; give one that ends in the name of a file of weights")
+    return Path(torch.hub.get_dir(), "checkpoints", *([] if published else [hashlib.sha256(url.encode()).hexdigest()[:12]]), name)
+
+def _download(url: str, published: bool = False) -> Path:
     "Fetch a file into PyTorch's cache, once."
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(urllib.parse.urlparse(url).path).name)
+    path = _cached(url, published)
     if path.is_file(): return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     digest = re.search(r"-([a-f0-9]{8,})\.", path.name)
-    try: torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=show_bars())
-    except (OSError, RuntimeError, ValueError) as e:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=show_bars())
+    except Exception as e:  # of the address, the network, the disk
         why = getattr(e, "reason", None) or e
         raise WeightsError(f"can't fetch {url} ({why}); where there is a network, fetch that file, and put it at {path}, or give its path as weights") from None
     return path
@@ -130,45 +137,63 @@ def _from_hub(repo: str, name: str = "model.safetensors") -> Path:
     except Exception as e:  # the Hub's errors share no class with the network's
         raise WeightsError(f"can't fetch {name} of {repo} from the Hugging Face Hub ({str(e).splitlines()[0]}); check the name, or fetch the file where there is a network, and give its path as weights") from None
 
-# %% ../nbs/05a_weights.ipynb #7f5cf753
+# %% ../nbs/05a_weights.ipynb #e2971239
 def fetch_weights(
     source: "str | Path", # a name, address, file, run folder or repository; see the table above
     model: "str | None" = None, # name of the model that they are for
-    urls: Mapping = {}, # names of its published weights → addresses
+    urls: Mapping = {}, # names of its published weights → (address, frames of the clips they saw)
 ) -> Path: # a file or folder on this machine
     "Find weights, and fetch them where they are not here yet. Raises `WeightsError`."
     text = str(source)
-    if Path(text).exists(): return Path(text)
-    if re.match(r"(https?|file)://", text): return _download(text)
+    if os.path.exists(text): return Path(text)
+    if text.startswith("file://"): return Path(urllib.parse.unquote(urllib.parse.urlparse(text).path))
+    if re.match(r"https?://", text): return _download(text)
     if text.startswith("hf:"): return _from_hub(text[3:])
-    if (found := _published(text, model, urls)) is not None: return _download(found[0])
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) and not text.endswith((".pth", ".pt", ".safetensors", ".ckpt", ".tar")): return _from_hub(text)
+    if (found := _published(text, model, urls)) is not None: return _download(found[0], published=True)
+    if not os.path.exists(text.partition("/")[0]) and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) and not text.endswith((".pth", ".pt", ".safetensors", ".ckpt", ".tar")): return _from_hub(text)
     raise WeightsError(f"weights {text!r} are neither a file or run folder that is here, nor an address, nor a name; give a path, https://…, a name such as KINETICS400_V1, or hf:owner/name")
 
-# %% ../nbs/05a_weights.ipynb #be93b257
+# %% ../nbs/05a_weights.ipynb #242ad060
+def run_card(
+    config: dict, # of a run
+    name: str, # how to call the run
+) -> dict: # fields of an `InputCard`
+    "The clips that a run has seen."
+    s = config["settings"]
+    return dict(frames=s["clip_len"], frame_rate=s["frame_rate"] or 0, resize=s["val_resize_size"], crop=s["val_crop_size"], **config["input"], source=f"the run {name}")
+
 def _of_run(folder: Path) -> tuple: # (file, what the run tells)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    s = config["settings"]
+    built = config.get("model", dict(name=config["settings"]["model"], kwargs={}))
+    about = dict(model=built["name"], kwargs=built["kwargs"], classes=config["classes"], card=run_card(config, folder.name))
     file = next((f for name in ("best", ".best.old", "last", ".last.old") if (f := folder / name / "model.safetensors").is_file()), None)
     if file is None: raise WeightsError(f"{folder} is a run without a checkpoint; has its first epoch ended?")
-    built = config.get("model", dict(name=s["model"], kwargs={}))
-    card = dict(frames=s["clip_len"], frame_rate=s["frame_rate"] or 0, resize=s["val_resize_size"], crop=s["val_crop_size"], **config["input"], source=f"the run {folder.name}")
-    return file, dict(model=built["name"], kwargs=built["kwargs"], classes=tuple(config["classes"]), card=card)
+    return file, about
+
+def _checked(about, where: str) -> dict: # the same
+    "Raises `WeightsError` where a file tells anything else about itself than vidcls writes."
+    kinds = dict(model=(str, type(None)), kwargs=(dict, type(None)), classes=(list, tuple), card=(dict, type(None)))
+    if not isinstance(about, dict) or not all(k in kinds and isinstance(v, kinds[k]) for k, v in about.items()) or not all(isinstance(c, str) for c in about.get("classes", ())):
+        raise WeightsError(f"what {where} tells about itself is not what vidcls writes; take its tensors out, and save them without metadata") from None
+    return about
 
 def read_weights(
     source: "str | Path", # as for `fetch_weights`
     model: "str | None" = None, # name of the model that they are for
-    urls: Mapping = {}, # names of its published weights → addresses
+    urls: Mapping = {}, # as for `fetch_weights`
 ) -> Weights:
     "Find, fetch, read and recognise weights. Raises `WeightsError`."
     path, about = fetch_weights(source, model, urls), {}
     if path.is_dir():
         try: path, about = (path / "model.safetensors", {}) if (path / "model.safetensors").is_file() else _of_run(path)  # a folder for the Hub has a config.json too
         except FileNotFoundError: raise WeightsError(f"{path} is a folder without a config.json or a model.safetensors; give a run folder, or a file of weights") from None
-        except (KeyError, ValueError) as e: raise WeightsError(f"{path / 'config.json'} is not that of a run ({e!r}); give a run folder, or a file of weights") from None
+        except (KeyError, ValueError, TypeError, AttributeError) as e: raise WeightsError(f"{path / 'config.json'} is not that of a run ({e!r}); give a run folder, or a file of weights") from None
+    elif not os.path.exists(str(source)) and (found := _published(str(source), model, urls)): about = found[1]
     content, metadata = read_file(path)
-    if "vidcls" in metadata and not about: about = json.loads(metadata["vidcls"])
-    elif not about and (found := _published(str(source), model, urls)): about = dict(classes=found[1])
+    if "vidcls" in metadata and not about:
+        try: about = json.loads(metadata["vidcls"])
+        except ValueError: about = None
+    about = _checked(about, str(path))
     state, layout = to_our_names(unwrap(content, str(path)))
     if about.get("kwargs"): about["kwargs"] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["kwargs"].items()}  # JSON knows no tuples
     return Weights(state, str(source), layout, **about | dict(classes=tuple(about.get("classes", ()))))
