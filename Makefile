@@ -23,7 +23,7 @@ test: $(READY)  ## everything that CI checks: notebooks, tests, docs
 	$(MAKE) --no-print-directory check
 	$(BIN)/nbdev_test --n_workers 2 --do_print
 	$(MAKE) --no-print-directory docs
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## are notebooks clean, and is the package what they export?
 	$(BIN)/python tests/check_notebooks.py
