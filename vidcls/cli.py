@@ -128,7 +128,7 @@ def predict(
             for c, p in answer.top(top): print(f"  {p:6.1%}  {c}")
     if failed: raise VidclsError(f"{len(failed)} of {len(videos)} videos could not be read")
 
-# %% ../nbs/13_cli.ipynb #58ae2694
+# %% ../nbs/13_cli.ipynb #0b19bf6c
 def models(
     pattern: Positional[str] = "*", # which names, as in a shell
     json: bool = False, # all that is known of each, as JSON: input card, size, published accuracies with their protocols, weights
@@ -138,10 +138,11 @@ def models(
     infos = [model_info(name) for name in names]
     if json: return print(to_json([dict(name=i.name, summary=i.summary, card=asdict(i.card), params=i.params, gflops=i.gflops, published=[asdict(p) for p in i.published], pretrained=i.pretrained) for i in infos]))
     if pattern == "*": infos = [i for i in infos if i.published]
+    told = lambda value, form: format(value, form) if value is not None else "?"
     print(f"{'name':18} {'clip':>13} {'fps':>4} {'params':>8} {'GFLOPs':>7} {'top-1':>6}  what it is; of which weights the accuracy is, and how it was measured")
     for i in infos:
         best = max(i.published, key=lambda p: (p.weights.isupper(), p.protocol.startswith("video level"), p.top1), default=None)  # of weights that one can load, where there are any
-        print(f"{i.name:18} {'x'.join(map(str, (i.card.frames, *i.card.crop))):>13} {i.card.frame_rate:>4g} {i.params / 1e6:>7.2f}M {i.gflops:>7.1f} {format(best.top1, '.1f') if best else '':>6}  "
+        print(f"{i.name:18} {'x'.join(map(str, (i.card.frames, *i.card.crop))):>13} {i.card.frame_rate:>4g} {told(i.params and i.params / 1e6, '.2f'):>7}M {told(i.gflops, '.1f'):>7} {format(best.top1, '.1f') if best else '':>6}  "
               + i.summary + (f"; {best.weights}, {best.protocol} ({best.source})" if best else ""))
     if pattern == "*": print(f"These have published accuracies; there are {len(names) - len(infos)} more, of other depths: vidcls models '*_50'. Names in capitals are weights that can be loaded; --json tells all of them.")
 
