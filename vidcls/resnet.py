@@ -29,17 +29,18 @@ def mid_planes(
     "Channels with which a (2+1)D convolution has the parameters of the 3-D one (section 3.5 of the paper)."
     return t * d * d * n_in * n_out // (d * d * n_in + t * n_out)
 
-# %% ../nbs/06a_resnet.ipynb #174c509d
+# %% ../nbs/06a_resnet.ipynb #d8acfbc4
 def conv_3d(
     n_in: int, # channels in
     n_out: int, # channels out
     stride: tuple[int, int] = (1, 1), # over time, over height and width
     size: int = 3, # extent in height and width; in time it is 3
     mid: "int | None" = None, # not used
+    groups: int = 1, # of channels that are not mixed with others
 ) -> nn.Module:
     "A convolution over space and time at once."
     (t, s), p = stride, size // 2
-    return Conv3d(n_in, n_out, (3, size, size), (t, s, s), (1, p, p), bias=False)
+    return Conv3d(n_in, n_out, (3, size, size), (t, s, s), (1, p, p), groups=groups, bias=False)
 
 # %% ../nbs/06a_resnet.ipynb #36cd3fdc
 def conv_2d(
@@ -66,28 +67,23 @@ def conv_2plus1d(
     return nn.Sequential(conv_2d(n_in, mid, stride, size), nn.BatchNorm3d(mid), nn.ReLU(inplace=True),
                          Conv3d(mid, n_out, (3, 1, 1), (stride[0], 1, 1), (1, 0, 0), bias=False))
 
-# %% ../nbs/06a_resnet.ipynb #6a26e09b
+# %% ../nbs/06a_resnet.ipynb #1b608162
 def conv_depthwise(
-    n_in: int, # channels in
-    n_out: int, # channels out; the same number
-    stride: tuple[int, int] = (1, 1), # over time, over height and width
-    size: int = 3, # extent in height and width; in time it is 3
-    mid: "int | None" = None, # not used
+    n_in: int, # channels in, and out
+    n_out: int, # the same number
+    *how, **more, # as for `conv_3d`
 ) -> nn.Module:
     "A convolution over space and time, channel by channel (ir-CSN)."
-    (t, s), p = stride, size // 2
-    return Conv3d(n_in, n_out, (3, size, size), (t, s, s), (1, p, p), groups=n_in, bias=False)
+    return conv_3d(n_in, n_out, *how, groups=n_in, **more)
 
-# %% ../nbs/06a_resnet.ipynb #b52ad980
+# %% ../nbs/06a_resnet.ipynb #c9eaa853
 def conv_pointwise_depthwise(
     n_in: int, # channels in
     n_out: int, # channels out
-    stride: tuple[int, int] = (1, 1), # over time, over height and width
-    size: int = 3, # extent in height and width; in time it is 3
-    mid: "int | None" = None, # not used
+    *how, **more, # as for `conv_3d`
 ) -> nn.Module:
     "A convolution over channels, then one over space and time, channel by channel (ip-CSN)."
-    return nn.Sequential(Conv3d(n_in, n_out, 1, bias=False), nn.BatchNorm3d(n_out), conv_depthwise(n_out, n_out, stride, size))
+    return nn.Sequential(Conv3d(n_in, n_out, 1, bias=False), nn.BatchNorm3d(n_out), conv_depthwise(n_out, n_out, *how, **more))
 
 # %% ../nbs/06a_resnet.ipynb #03e8418a
 def conv_all_frames(
