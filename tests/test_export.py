@@ -24,7 +24,7 @@ from vidcls.clips import VidclsError
 from vidcls.export import FORMATS, export, from_pretrained, model_page, open_run, push_to_hub, torchvision_resnet
 from vidcls.models import create_model, save_weights
 from vidcls.predict import Classifier
-from vidcls.train import TrainConfig
+from vidcls.config import TrainConfig
 from vidcls.video import write_video
 from vidcls.weights import misfits, read_file
 

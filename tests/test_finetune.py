@@ -17,7 +17,9 @@ from vidcls.models import InputCard, register_model
 from vidcls.recipes import RECIPES
 from vidcls.resnet import VideoResNet
 from vidcls.toy import write_moving_shapes
-from vidcls.train import TrainConfig, base_lr, evaluate_only, evaluate_run, fit, parse_config, recipe, settled
+from vidcls.config import TrainConfig, parse_config, recipe, settled
+from vidcls.optim import base_lr
+from vidcls.train import evaluate_only, evaluate_run, fit
 
 SMALL = replace(DEMO, epochs=1, batch_size=8, workers=0, lr=0.05, lr_warmup_epochs=0, lr_milestones=())
 
@@ -88,7 +90,8 @@ def test_other_fine_tuning_is_another_run(tune):
 THREE_RUNS = """
 import json, sys
 from dataclasses import replace
-from vidcls.train import TrainConfig, fit
+from vidcls.config import TrainConfig
+from vidcls.train import fit
 c = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[1]).items()})
 at = lambda name: f"{c.output_dir}/{name}"
 fit(replace(c, output_dir=at("whole"), epochs=2))

@@ -18,8 +18,9 @@ from conftest import real
 from vidcls.checkpoint import Run, load_model
 from vidcls.cli import DEMO, main
 from vidcls.clips import VidclsError
+from vidcls.config import TrainConfig, parse_config, settled
 from vidcls.toy import write_moving_shapes
-from vidcls.train import TrainConfig, evaluate_run, fit, parse_config, settled
+from vidcls.train import evaluate_run, fit
 
 SMALL = replace(DEMO, epochs=2, batch_size=8, workers=0, lr=0.02, lr_warmup_epochs=0, lr_milestones=())
 FLAGS = ["--model", "r2plus1d_tiny", "--clip-len", "8", "--frame-rate", "8", "--clips-per-video", "1", "--train-resize-size", "36", "36", "--train-crop-size", "32", "32", "--val-resize-size", "36", "36",
@@ -270,7 +271,7 @@ def test_weights_start_another_training(shapes, tmp_path):
 def test_gradients_are_those_of_the_mean_over_what_counts(shapes, tmp_path):
     "Accumulating two batches of 4 equals one of 8, also where the last batch is smaller; norms are left out, they see single batches."
     class Linear(torch.nn.Module):
-        def __init__(self): super().__init__(); self.fc = torch.nn.Linear(3, 4)
+        def __init__(self): super().__init__(); self.fc, self.num_classes = torch.nn.Linear(3, 4), 4
         def forward(self, x): return self.fc(x.mean((2, 3, 4)))
     from accelerate import Accelerator
     from vidcls.data import ClipLoader, TrainClips, TrainPlan
@@ -337,8 +338,8 @@ def test_amp_is_bf16_where_it_pays(shapes, tmp_path, capsys):
 
 
 def test_bf16_trains(shapes, tmp_path, monkeypatch):
-    import vidcls.train as train
-    monkeypatch.setattr(train, "choose_precision", lambda amp, device: "bf16")
+    import vidcls.processes as processes
+    monkeypatch.setattr(processes, "choose_precision", lambda amp, device: "bf16")
     run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1, amp=True))
     assert np.isfinite(run.records()[0]["loss"]) and run.config["precision"] == "bf16"
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/14_all.ipynb #03eb5368
+# %% ../nbs/14_all.ipynb #009708ac
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -29,6 +29,9 @@ from .checkpoint import *
 from .plots import *
 from .prepare import *
 from .recipes import *
+from .augment import *
+from .config import *
+from .optim import *
 from .train import *
 from .predict import *
 from .export import *

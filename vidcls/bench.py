@@ -11,7 +11,7 @@ __all__ = ['RECIPE', 'AGREE', 'TARGETS', 'CARDS', 'MODEL_TARGETS', 'missing_peer
            'seconds_per_call', 'peak_memory', 'reference_model', 'contenders', 'logits_agree', 'bench_model',
            'load_bench']
 
-# %% ../nbs/12a_bench.ipynb #46452b34
+# %% ../nbs/12a_bench.ipynb #a254eaba
 import copy
 import json
 import multiprocessing
@@ -46,7 +46,7 @@ from .data import ClipLoader, EvalClips, EvalPlan, TrainClips, TrainPlan
 from .index import SUFFIXES, VideoIndex, _read_cache, _write_cache, build_index
 from .models import count_gflops, create_model
 from .prepare import PrepareConfig, prepare
-from .train import choose_precision
+from .processes import choose_precision
 from .transforms import ClipTransform
 from .video import Video, write_video
 from .weights import to_our_names

@@ -6,7 +6,7 @@
 __all__ = ['DEMO', 'Positional', 'COMMANDS', 'demo', 'toy', 'index', 'evaluate', 'predict', 'models', 'doctor', 'prepare_data',
            'download', 'bench', 'export_run', 'run_command', 'main']
 
-# %% ../nbs/13_cli.ipynb #89c0257d
+# %% ../nbs/13_cli.ipynb #a11341d5
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -34,7 +34,9 @@ from .models import list_models, model_info
 from .predict import Classifier
 from .prepare import PrepareConfig, prepare, transcode_all
 from .toy import write_moving_shapes
-from .train import TrainConfig, choose_precision, evaluate_run, fit, guarded, parse_config, run_config, settings_of, tidy_args
+from .config import TrainConfig, parse_config, settings_of, tidy_args
+from .processes import choose_precision, guarded
+from .train import evaluate_run, fit, run_config
 from .video import Video, VideoError, write_video
 
 # %% ../nbs/13_cli.ipynb #d6284453

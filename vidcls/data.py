@@ -6,7 +6,8 @@
 __all__ = ['FAILURES', 'FORK', 'frame_size', 'open_video', 'Sample', 'Draw', 'TrainClips', 'EvalClips', 'long_enough', 'Batch',
            'collate', 'Layout', 'TrainPlan', 'EvalPlan', 'ClipLoader']
 
-# %% ../nbs/05_data.ipynb #56b0d800
+# %% ../nbs/05_data.ipynb #4fedacd1
+import signal
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -248,7 +249,7 @@ class Layout:
             yield list(zip(self.draw[a:z].tolist(), self.slot[a:z].tolist(), self.filler[a:z].tolist()))
             a = z
 
-# %% ../nbs/05_data.ipynb #35e2ff02
+# %% ../nbs/05_data.ipynb #8e586efe
 class TrainPlan:
     "The batches of an epoch for one process: every clip once, in an order that depends on seed, epoch and sizes alone."
     def __init__(self,
@@ -313,7 +314,8 @@ class TrainPlan:
     def layout(self) -> Layout:
         "What this process decodes from the position on, and where it goes."
         video, clip, lane, batch = self._lanes()
-        mine = np.flatnonzero((lane % self.world_size == self.rank) & (batch >= self.first))
+        together = 2 - self.batch_size % 2  # neighbours, which may be mixed with each other, stay on one process
+        mine = np.flatnonzero((lane // together % self.world_size == self.rank) & (batch >= self.first))
         mine = mine[np.lexsort((lane[mine], batch[mine]))]
         last = self.num_batches - 1
         idle = len(self) > 0 and not (batch[mine] == last).any()  # no clip is left for this process: it repeats another one's, which counts nothing
@@ -342,9 +344,9 @@ class _Draws:
         a, z = self.starts[d:d + 2].tolist()
         return int(self.videos[a]), tuple(self.clips[a:z].tolist())
 
-# %% ../nbs/05_data.ipynb #f7b12bbe
+# %% ../nbs/05_data.ipynb #f717d317
 class EvalPlan:
-    "Batches of videos for one process: every video exactly once over all processes, none twice."
+    "Batches of videos for one process: every video exactly once over all processes, none twice, and the same batches whatever the number of processes."
     def __init__(self,
         num_videos: int, # over all processes
         videos_per_batch: int, # per process
@@ -352,7 +354,8 @@ class EvalPlan:
         rank: int = 0, # number of this process
         world_size: int = 1, # how many processes there are
     ):
-        self.videos, self.size = range(rank, num_videos, world_size), max(videos_per_batch, 1)
+        self.size = max(videos_per_batch, 1)
+        self.videos = [v for a in range(rank * self.size, num_videos, self.size * world_size) for v in range(a, min(a + self.size, num_videos))]
         self.draws_per_batch = self.draws_waiting = self.size
 
     def __len__(self): return -(-len(self.videos) // self.size)
@@ -365,7 +368,7 @@ class EvalPlan:
         n = len(self.videos)
         return Layout(self.videos, np.arange(n), np.full(n, -1), np.zeros(n, bool), np.minimum(np.arange(1, len(self) + 1) * self.size, n))
 
-# %% ../nbs/05_data.ipynb #f6e51989
+# %% ../nbs/05_data.ipynb #a28b8743
 class _Requests:
     "What `DataLoader` takes for a sampler: (draw, free place) for all draws of the next epoch."
     def __init__(self, plan, places: int): self.plan, self.places, self.layout, self.free = plan, places, None, []
@@ -389,7 +392,13 @@ class _Shared(Dataset):
 
 def _as_is(sample): return sample
 
-# %% ../nbs/05_data.ipynb #063906de
+def _outlive(worker: int):
+    "What ends the training is sent to its workers too (by a terminal, by SLURM); they are needed until it has been saved, and end with it."
+    for name in ("SIGINT", "SIGUSR1"):
+        if hasattr(signal, name): signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "alarm"): signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
+
+# %% ../nbs/05_data.ipynb #29a9514a
 FORK = sys.platform == "linux"  # are workers copies of this process?
 
 def _shared(*shape: int) -> torch.Tensor: # uint8
@@ -414,7 +423,7 @@ class ClipLoader:
         self.clips, self.plan, self.workers, self.pin_memory = clips, plan, workers, pin_memory
         self._requests = _Requests(plan, places if workers else 0)
         self._samples = DataLoader(_Shared(clips, self._places), batch_size=None, sampler=self._requests, num_workers=workers, collate_fn=_as_is,
-                                   **dict(persistent_workers=True, prefetch_factor=ahead, multiprocessing_context="fork" if FORK else "spawn", timeout=5 * clips.time_limit * clips.clips_per_video + 60) if workers else {})
+                                   **dict(persistent_workers=True, worker_init_fn=_outlive, prefetch_factor=ahead, multiprocessing_context="fork" if FORK else "spawn", timeout=5 * clips.time_limit * clips.clips_per_video + 60) if workers else {})
 
     def __len__(self): return len(self.plan)
 

@@ -59,7 +59,7 @@ def order_head(
     model.classes = tuple(classes)
     return True
 
-# %% ../nbs/10b_recipes.ipynb #830d9969
+# %% ../nbs/10b_recipes.ipynb #5ddd5ed0
 def rest_body(
     model: VideoModel,
 ) -> list: # the parameters that were put to rest; `requires_grad_(True)` wakes them
@@ -73,12 +73,13 @@ def training_mode(
     model: nn.Module,
     frozen: tuple = (), # names of stages
     head_only: bool = False, # does the classifier learn alone?
+    norms: bool = True, # do batch norms change their running statistics, and use those of the batch?
 ):
     "Training mode for what learns; what does not stays as in evaluation, its norms keep their statistics."
     model.train(not head_only)
     if head_only: model.get_classifier().train()
     for name, part in model.named_modules():
-        if name in frozen: part.eval()
+        if name in frozen or not norms and isinstance(part, nn.modules.batchnorm._BatchNorm): part.eval()
 
 # %% ../nbs/10b_recipes.ipynb #c4f9b21b
 def param_groups(
