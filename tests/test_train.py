@@ -344,6 +344,47 @@ def test_bf16_trains(shapes, tmp_path, monkeypatch):
     assert np.isfinite(run.records()[0]["loss"]) and run.config["precision"] == "bf16"
 
 
+def test_a_loss_that_is_not_finite_names_its_videos_and_leaves_the_checkpoint(shapes, tmp_path, capsys):
+    before = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1, save_every="1")).load()
+    c = replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=9, max_loss=1e-3)
+    with pytest.raises(VidclsError, match=r"diverged \(--max-loss 0.001\). It began with the batch of train/.*mp4.*--clip-grad 1"): fit(c)
+    assert same(before.model, Run(tmp_path / "r").load().model)
+    code, err = run_cli(capsys, "train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "nan", "--lr", "1e12")
+    assert code == 2 and "the mean loss is nan" in err and err.count("train/") >= 8 and "Traceback" not in err
+
+
+def test_a_slow_data_path_is_said_once_with_what_helps(tmp_path):
+    from vidcls.track import Tracking
+    from vidcls.train import _Teller
+    said, run = [], Run(tmp_path).create({})
+    teller = _Teller(SMALL, run, Tracking(None, (), tmp_path, {}), said.append)
+    record = dict(epoch=1, step=10, loss=1., clips_per_s=5., data_wait=0.4)
+    teller.steps(record)
+    assert not said  # too early to tell
+    teller.began -= 60
+    for _ in range(2): teller.steps(record)
+    assert len(said) == 1 and "40% of the time" in said[0] and "vidcls prepare" in said[0] and len(run.records("steps")) == 3
+
+
+def test_failed_videos_are_left_out_when_asked(copy, tmp_path):
+    victim = sorted((copy / "val/left").iterdir())[0]
+    victim.write_bytes(b"no video")
+    c = replace(SMALL, data_path=str(copy), output_dir=str(tmp_path / "r"), max_broken=0.5, epochs=1, failed_videos="left_out")
+    left_out = evaluate_run(fit(c))
+    wrong = evaluate_run(tmp_path / "r", replace(c, failed_videos="wrong"))
+    a, b = left_out.metrics(), wrong.metrics()
+    assert b["video_top1"] == pytest.approx(a["video_top1"] * 7 / 8) and a["failed_videos"] == b["failed_videos"] == 1
+    assert (a["protocol"]["failed_videos"], b["protocol"]["failed_videos"]) == ("left out", "counted as wrong")
+    assert len(list((tmp_path / "r").glob("metrics-*.json"))) == 1
+
+
+def test_dry_run_measures_and_writes_nothing(shapes, tmp_path, capsys, monkeypatch):
+    import vidcls.train as train
+    monkeypatch.setattr(train.dry_run, "__defaults__", (1.5,))
+    assert run_cli(capsys, "train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "r", "--dry-run")[0] == 0
+    assert not (tmp_path / "r").exists()
+
+
 def test_real_clips_train(tmp_path):
     data = real("weizmann4")
     run = fit(replace(SMALL, data_path=str(data), output_dir=str(tmp_path / "r"), epochs=1, clips_per_video=2, hflip=0.5))

@@ -135,7 +135,7 @@ def saving(
     if not number or not float(number[1]) or not (number[2] or number[1].isdecimal()): raise VidclsError(f"--save-every {every!r} is not possible: give a number of steps, such as 500, or of minutes, such as 10min")
     return (math.inf, 60 * float(number[1])) if number[2] else (int(number[1]), math.inf)
 
-# %% ../nbs/10c_config.ipynb #65af479f
+# %% ../nbs/10c_config.ipynb #c6d9eb8d
 def check_config(
     c: TrainConfig, # settings
 ):
@@ -158,6 +158,7 @@ def check_config(
     saving(c.save_every)
     need(c.val_clips_per_video is None or c.val_clips_per_video >= 1, "val_clips_per_video", "it must be at least 1")
     need(c.lr is None or c.lr > 0, "lr", "it must be positive")
+    need(c.optimizer == "sgd" or c.lr is not None or c.lr_for_batch != TrainConfig.lr_for_batch, "optimizer", "the learning rate of the recipe is for SGD; give one with --lr (some 1e-3), or --lr-for-batch")
     need(min(c.lr_for_batch) > 0, "lr_for_batch", "give a learning rate and a global batch, both positive")
     need(c.time_limit > 0, "time_limit", "it must be a positive number of seconds")
     need(c.workers is None or c.workers >= 0, "workers", "use 0 to decode in the training process, or more")

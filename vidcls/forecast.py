@@ -6,10 +6,9 @@
 __all__ = ['PREPARED', 'FORWARD', 'PROCESSES', 'Measured', 'resident', 'endless', 'measure', 'Row', 'Forecast', 'hours',
            'forecast']
 
-# %% ../nbs/10e_forecast.ipynb #eb621b66
+# %% ../nbs/10e_forecast.ipynb #fb6fd881
 import math
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,11 +47,13 @@ class Measured:
         return (f"Measured(loader {self.loader:.4g} clips/s with {self.workers} worker{'s' * (self.workers != 1)}, step {self.step:.4g} clips/s, together {self.together:.4g} clips/s; waiting for data {self.waited:.0%}; "
                 f"memory {self.memory:.2g} GB" + (f", {self.gpu_memory:.2g} GB on the GPU)" if self.gpu_memory is not None else ")"))
 
-# %% ../nbs/10e_forecast.ipynb #9a4d6274
+# %% ../nbs/10e_forecast.ipynb #9ee44a03
 def resident() -> float: # GB
     "Main memory that this process and its workers hold now; where the system does not tell, the most that each has ever held."
     try: return sum(_pages(pid) for pid in [os.getpid(), *(p.pid for p in active_children())]) * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except OSError: return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * (1 if sys.platform == "darwin" else 1024) / 1e9
+    except OSError:
+        import resource  # not on Windows
+        return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 def _pages(pid: int) -> int:
     "Pages of a process in main memory; 0 for one that has just ended."
@@ -60,7 +61,7 @@ def _pages(pid: int) -> int:
     try: return int(open(f"/proc/{pid}/statm").read().split()[1])
     except (FileNotFoundError, ProcessLookupError): return 0
 
-# %% ../nbs/10e_forecast.ipynb #e258ece7
+# %% ../nbs/10e_forecast.ipynb #3236a226
 def endless(
     loader, # with a `plan`, such as `ClipLoader`
 ) -> Iterator:
@@ -84,6 +85,13 @@ def _clocked(once: Callable, seconds: float, wait: Callable, peak: list) -> tupl
     took = time.perf_counter() - began
     return clips / took, took
 
+def _begin(once: Callable, times: int, seconds: float):
+    "Call something some times, as long as there is time for it; once at least, if at all."
+    until = time.perf_counter() + seconds
+    for _ in range(times):
+        once()
+        if time.perf_counter() > until: break
+
 def measure(
     batches: Iterator, # of batches with a length, without an end; see `endless`
     step: Callable, # one training step on a batch
@@ -93,7 +101,7 @@ def measure(
     workers: int = 1, # processes that decode for this one
     cores: "int | None" = None, # of this process; None: all that there are
     ahead: "int | None" = None, # batches that the loader may have ready; None: 2 for each worker, as PyTorch's
-    warm: int = 3, # steps before the clock starts
+    warm: int = 3, # steps before the clock starts, if there is time for them
 ) -> Measured:
     "See how fast loader and training step are, alone and together. The model trains meanwhile. Raises `VidclsError`."
     if seconds <= 0: raise VidclsError(f"{seconds:g} seconds measure nothing; use some 60")
@@ -112,14 +120,14 @@ def measure(
     def again():
         step(kept)
         return len(kept)
-    kept = fetch()
-    for _ in range(ahead): fetch()
-    loader, _ = _clocked(lambda: len(fetch()), seconds / 3, wait, peak)
-    for _ in range(warm): step(kept)
-    alone, _ = _clocked(again, seconds / 3, wait, peak)
-    for _ in range(ahead): train()
+    kept, part, begin = fetch(), seconds / 4, seconds / 12
+    _begin(fetch, ahead, begin)
+    loader, _ = _clocked(lambda: len(fetch()), part, wait, peak)
+    _begin(again, warm, begin)
+    alone, _ = _clocked(again, part, wait, peak)
+    _begin(train, ahead, begin)
     waited[0] = 0.
-    together, took = _clocked(train, seconds / 3, wait, peak)
+    together, took = _clocked(train, part, wait, peak)
     on_gpu = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
     cores = cores or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     return Measured(loader, alone, together, waited[0] / took, peak[0], on_gpu, workers, cores)
@@ -144,7 +152,7 @@ class Row:
         "The slower of the two."
         return "loader" if self.loader < self.step else "step"
 
-# %% ../nbs/10e_forecast.ipynb #bff80fd3
+# %% ../nbs/10e_forecast.ipynb #2260fc8e
 @dataclass(frozen=True)
 class Forecast:
     "How long a training will take, and what holds it up."
@@ -166,7 +174,9 @@ class Forecast:
         "What is the bottleneck, and what would help."
         m, need = self.measured, self.workers_needed
         if m.bottleneck == "step":
-            return f"The step is the bottleneck: the loader could feed {m.loader / m.step:.2g} times as much. More processes, mixed precision (--amp) or smaller clips help; more workers do not."
+            told = f"The step is the bottleneck: the loader could feed {m.loader / m.step:.2g} times as much. More processes, mixed precision (--amp) or smaller clips help; more workers do not."
+            if m.overlap > 0.9 or self.prepared: return told
+            return f"{told} Decoding takes time from it, as both use the same cores: together they reach {m.overlap:.0%} of the step alone. Run vidcls prepare once to win most of that back."
         told = f"The loader is the bottleneck: the step could take {m.step / m.loader:.2g} times as much. It would take {need} workers, each with a core, for each process; it has {m.workers} on {m.cores} core{'s' * (m.cores != 1)}."
         if self.prepared: return f"{told} The videos are prepared already: more cores help, or fewer pixels (vidcls prepare --size)."
         enough = "which is enough" if m.loader * PREPARED >= m.step else f"with which {math.ceil(need / PREPARED)} workers are enough"
@@ -176,7 +186,7 @@ class Forecast:
         "What was measured, what it means, and the table."
         m, memory = self.measured, f"memory {self.measured.memory:.1f} GB" + (f", GPU {self.measured.gpu_memory:.1f} GB" if self.measured.gpu_memory is not None else "")
         out = [f"loader alone {_short(m.loader)} clips/s ({m.workers} workers), step alone {_short(m.step)}, together {_short(m.together)}; waiting for data {m.waited:.0%}; {memory}", self.advice(),
-               f"{self.epochs} epochs of {self.clips_per_epoch:,} clips, each with an evaluation of {self.eval_clips:,}:", "processes   loader     step  clips/s  waits for     an epoch       in all"]
+               f"{self.epochs} epochs of {self.clips_per_epoch:,} clips, each with an evaluation of {self.eval_clips:,}:", "processes   loader     step  clips/s  held by      an epoch       in all"]
         out += [f"{r.processes:>9}{_short(r.loader):>9}{_short(r.step):>9}{_short(r.rate):>9}  {r.bottleneck:<9}{hours(r.epoch):>13}{hours(r.total):>13}" for r in self.rows]
         return out + [f"clips/s = {m.overlap:.2f} (together over the slower one alone) x the smaller of loader ({_short(m.loader * self.cores / m.cores)} x processes, each with {self.cores:g} cores) and step ({_short(m.step)} x processes, "
                       f"x {self.efficiency:g} for each doubling: assumed); evaluation takes steps {FORWARD} times as fast"]

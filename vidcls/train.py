@@ -324,7 +324,7 @@ def _source(c: TrainConfig, run: Run, config: dict) -> "Run | None": # None: a f
     if c.resume and source is None: raise VidclsError(f"--resume {c.resume}: no checkpoint there; give a run folder")
     return source
 
-# %% ../nbs/11_train.ipynb #607133cb
+# %% ../nbs/11_train.ipynb #4c10d608
 def _network(c: TrainConfig, classes, resumed: "Checkpoint | None", there: dict, source: "Run | None") -> nn.Module:
     "The network with the weights that it begins with."
     torch.manual_seed(c.seed)
@@ -356,16 +356,26 @@ def _prepared(c: TrainConfig, net: nn.Module, accelerator: Accelerator, resumed:
     if resumed: optimizer.load_state_dict(resumed.training["optimizer"])
     if c.compile: net.compile()  # in place: the names of its parameters stay
     model, optimizer = accelerator.prepare(net, optimizer)
+    _order_buckets(model, c)
     if resumed and accelerator.scaler is not None and resumed.training.get("scaler"): accelerator.scaler.load_state_dict(resumed.training["scaler"])
     return model, optimizer, resting
 
-# %% ../nbs/11_train.ipynb #9c3ecec6
+# %% ../nbs/11_train.ipynb #d132652e
 def _wake(model: nn.Module, resting: list, c: TrainConfig) -> nn.Module:
     "Let the body learn too, once the head is warm."
     for p in resting: p.requires_grad_(True)
     if c.compile: torch.compiler.reset()  # the code for the head alone is of no use any more
     if not isinstance(model, DistributedDataParallel): return model
-    return DistributedDataParallel(model.module, device_ids=model.device_ids, output_device=model.output_device)
+    model = DistributedDataParallel(model.module, device_ids=model.device_ids, output_device=model.output_device)
+    _order_buckets(model, c)
+    return model
+
+def _order_buckets(model: nn.Module, c: TrainConfig):
+    "DDP sorts its buckets of gradients after the first backward pass, and with them the order in which three processes and more add up. Have that behind us, so that the first step after a restart adds up like all others."
+    if not isinstance(model, DistributedDataParallel): return
+    model.eval()  # norms stay as they are
+    model(torch.zeros(1, 3, c.clip_len, *c.train_crop_size, device=next(model.parameters()).device)).float().sum().backward()
+    for p in model.parameters(): p.grad = None
 
 # %% ../nbs/11_train.ipynb #80cba5f7
 def _data(c: TrainConfig) -> tuple: # (train, val, problems, {split: videos dropped as too short})
