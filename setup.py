@@ -21,7 +21,7 @@ setup(
     packages=find_packages(include=["vidcls", "vidcls.*"]),
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("dev", "bench", "hf", "export")},
+    extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("dev", "bench", "hf", "export", "track")},
     # "nbdev" tells nbdev where our symbols are documented, so that the pages of the site link to each other.
     entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": ["vidcls=vidcls._modidx:d"]},
 )

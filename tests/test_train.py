@@ -3,10 +3,8 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,32 +156,6 @@ def test_a_broken_validation_video_counts_as_wrong(copy, tmp_path):
 def same(a, b): return all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_stopped_run_goes_on_to_the_same_weights(shapes, tmp_path, workers):
-    c = replace(SMALL, data_path=str(shapes), epochs=3, accumulate=2, lr_milestones=(2,))
-    whole = fit(replace(c, output_dir=str(tmp_path / "whole")))
-    part = replace(c, output_dir=str(tmp_path / "part"), workers=workers)
-    fit(replace(part, epochs=1))
-    resumed = fit(part)
-    assert same(whole.load().model, resumed.load().model)
-    assert [r["loss"] for r in whole.records()] == [r["loss"] for r in resumed.records()]
-
-
-def test_a_killed_run_goes_on_to_the_same_weights(shapes, tmp_path):
-    flags = [*FLAGS, "--data-path", str(shapes), "--epochs", "4"]
-    whole = fit(parse_config([*flags, "--output-dir", str(tmp_path / "whole")]))
-    args = [sys.executable, "-m", "vidcls.train", *flags, "--output-dir", str(tmp_path / "killed")]
-    process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "killed/last").exists() and time.monotonic() < deadline: time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert Run(tmp_path / "killed").has("last")
-    subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
-    killed = Run(tmp_path / "killed")
-    assert same(whole.load().model, killed.load().model) and [r["epoch"] for r in killed.records()] == [1, 2, 3, 4]
-
-
 def test_resume_from_another_folder_keeps_its_history(shapes, tmp_path):
     c = replace(SMALL, data_path=str(shapes))
     first = fit(replace(c, output_dir=str(tmp_path / "a"), epochs=1))
@@ -307,11 +279,6 @@ def test_two_processes_of_torchrun(shapes, tmp_path):
     assert best["val_loss"] == pytest.approx(stored["val_loss"], rel=1e-6)  # all processes have judged by the same network, the one that was saved
     alone = evaluate_run(run, quiet=True).metrics()  # the same videos, counted by one process
     assert alone["video_top1"] == pytest.approx(stored["video_top1"]) and alone["val_loss"] == pytest.approx(stored["val_loss"], rel=1e-4)
-
-
-def test_accelerate_launch(shapes, tmp_path):
-    run, said = launched("-m", "accelerate.commands.launch", "--cpu", "--num_processes=1", "--mixed_precision=no", output=tmp_path / "one", shapes=shapes, batch="8")
-    assert "global batch 8 (8 clips x 1 process" in said and len(run.records()) == 2
 
 
 def test_evaluate_and_predict_from_the_shell(shapes, tmp_path, capsys):

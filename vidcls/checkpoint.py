@@ -58,7 +58,7 @@ class Checkpoint:
     training: dict # optimiser and whatever else is needed to go on
     state: dict # epoch, step, metrics
 
-# %% ../nbs/08_checkpoint.ipynb #e0670b79
+# %% ../nbs/08_checkpoint.ipynb #1d6a58b3
 class Run:
     "A run folder."
     def __init__(self,
@@ -93,8 +93,10 @@ class Run:
         record: dict, # numbers of one epoch, or of some steps
         name: str = "metrics", # or "steps"
     ):
-        "Add a line to `metrics.jsonl` or `steps.jsonl`."
-        with open(self.folder / f"{name}.jsonl", "a", encoding="utf-8") as f: f.write(to_json(record) + "\n")
+        "Add a line to `metrics.jsonl` or `steps.jsonl`. Raises `VidclsError` where the disk is full or read-only."
+        try:
+            with open(self.folder / f"{name}.jsonl", "a", encoding="utf-8") as f: f.write(to_json(record) + "\n")
+        except OSError as e: raise VidclsError(f"can't write to the run folder {self.folder}: {e.strerror}; make room, or let it be written, and start the same command again: it goes on from the last checkpoint") from None
 
     def records(self,
         name: str = "metrics", # or "steps"
@@ -180,7 +182,9 @@ class Run:
         except (OSError, RuntimeError, SafetensorError) as e:  # torch and safetensors have their own words for a full disk
             shutil.rmtree(part, ignore_errors=True)
             raise VidclsError(f"can't save the checkpoint {target}: {e}; the one before it is still there. Make room, and start the same command again") from None
-        for folder in self._all(name)[keep:]: shutil.rmtree(folder, ignore_errors=True)
+        stay = self._all(name)[:keep]
+        for folder in older.glob(f"{name}-*"):  # with what is left of one whose removal was interrupted
+            if folder not in stay: shutil.rmtree(folder, ignore_errors=True)
         if older.exists() and not any(older.iterdir()): older.rmdir()
 
     def _all(self, name: str) -> list:

@@ -368,7 +368,7 @@ class EvalPlan:
         n = len(self.videos)
         return Layout(self.videos, np.arange(n), np.full(n, -1), np.zeros(n, bool), np.minimum(np.arange(1, len(self) + 1) * self.size, n))
 
-# %% ../nbs/05_data.ipynb #a28b8743
+# %% ../nbs/05_data.ipynb #bb3734a2
 class _Requests:
     "What `DataLoader` takes for a sampler: (draw, free place) for all draws of the next epoch."
     def __init__(self, plan, places: int): self.plan, self.places, self.layout, self.free = plan, places, None, []
@@ -396,9 +396,9 @@ def _outlive(worker: int):
     "What ends the training is sent to its workers too (by a terminal, by SLURM); they are needed until it has been saved, and end with it."
     for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name): signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "alarm"): signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
+    if hasattr(signal, "alarm"): signal.signal(signal.SIGTERM, lambda *_: signal.alarm(30))
 
-# %% ../nbs/05_data.ipynb #29a9514a
+# %% ../nbs/05_data.ipynb #1e3ac64f
 FORK = sys.platform == "linux"  # are workers copies of this process?
 
 def _shared(*shape: int) -> torch.Tensor: # uint8
@@ -426,6 +426,11 @@ class ClipLoader:
                                    **dict(persistent_workers=True, worker_init_fn=_outlive, prefetch_factor=ahead, multiprocessing_context="fork" if FORK else "spawn", timeout=5 * clips.time_limit * clips.clips_per_video + 60) if workers else {})
 
     def __len__(self): return len(self.plan)
+
+    def close(self):
+        "End the workers. Iterating starts new ones."
+        if self._samples._iterator is not None and self.workers: self._samples._iterator._shutdown_workers()
+        self._samples._iterator = None
 
     def __iter__(self) -> Iterator: # of `Batch`
         layout = self._requests.layout = self.plan.layout()

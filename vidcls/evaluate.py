@@ -89,7 +89,7 @@ def protocol_line(
     return (f"{videos} videos, {p['clips_per_video']} clips of {p['clip_len']} frames at {rate} each, {'x'.join(map(str, p['crop']))} {p['crops']} crop of "
             f"{resize}, {p['aggregation']}, failed videos {p['failed_videos']}")
 
-# %% ../nbs/07_evaluate.ipynb #9893321f
+# %% ../nbs/07_evaluate.ipynb #893a0bd0
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, # gives logits (B, classes) for clips (B, C, T, H, W)
@@ -99,7 +99,8 @@ def evaluate(
     accelerator=None, # an Accelerate `Accelerator`, for mixed precision and many processes; None: as the model lies, alone
     progress: bool = False, # show a progress bar?
     failed_videos: str = "wrong", # a key of `FAILED`
-    each: Callable = lambda: None, # called before each batch; what it raises ends the evaluation
+    until: Callable = lambda: False, # asked before each batch: end here?
+    agree: Callable = lambda: None, # called by all processes after their last batch; where some ended early, it has to raise
 ) -> Evaluation: # the same on every process
     "Accuracy of a model on a split, at clip and at video level."
     clips, model = loader.clips, accelerator.unwrap_model(model, keep_fp32_wrapper=True) if accelerator else model
@@ -112,7 +113,7 @@ def evaluate(
         for buffer in model.buffers(): buffer.copy_(broadcast(buffer))
     model.eval()
     for batch in tqdm(loader, "evaluate", unit="batch", disable=not (progress and show_bars()), leave=False):
-        each()
+        if until(): break
         failed += batch.failed
         good = batch.weights > 0  # on the CPU, before the copy
         if not good.any(): continue
@@ -123,6 +124,7 @@ def evaluate(
         rank = (~(logits < logits.gather(1, targets[:, None]))).sum(1, keepdim=True)  # as `topk_hits`: ties and NaN go against it
         columns = [logits.softmax(-1), rank <= 1, rank <= k, F.cross_entropy(logits, targets, reduction="none")[:, None], torch.ones_like(logits[:, :1])]
         table[videos] = torch.cat(columns, 1).view(len(videos), clips.clips_per_video, -1).mean(1)
+    agree()
     model.train(was_training)
     if accelerator and accelerator.num_processes > 1:
         table, failed = accelerator.reduce(table), gather_object(failed)

@@ -221,11 +221,16 @@ def register_model(
         return make
     return register
 
-# %% ../nbs/06_models.ipynb #ba3f79cb
+# %% ../nbs/06_models.ipynb #71a06f85
 FAMILIES = ("vidcls.resnet", "vidcls.s3d", "vidcls.torchvision_models") # modules whose import registers models
 
-def _registry():
-    for family in FAMILIES: importlib.import_module(family)
+def _registry(
+    name: "str | None" = None, # what is looked for; None: everything
+) -> dict: # name → `ModelInfo`, complete, or as far as the name was found
+    "Import families until a name is known. The last of them imports torchvision, which takes two seconds."
+    for family in FAMILIES:
+        if name in _REGISTRY: break
+        importlib.import_module(family)
     return _REGISTRY
 
 # %% ../nbs/06_models.ipynb #f6ce2b04
@@ -237,7 +242,7 @@ def list_models(
     names = [name for name, info in _registry().items() if fnmatchcase(name, pattern) and (info.pretrained or not pretrained)]
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
-# %% ../nbs/06_models.ipynb #e9bc525c
+# %% ../nbs/06_models.ipynb #d41a5e2c
 class UnknownModel(VidclsError):
     "There is no model of that name."
 
@@ -245,9 +250,9 @@ def model_info(
     name: str, # one of `list_models()`; or `package.module:function`, or `hf:owner/name`
 ) -> ModelInfo: # card, builder, size, published accuracies
     "What the registry knows of a model. Raises `UnknownModel`, with the nearest names."
-    known = _registry()
-    if name in known: return known[name]
     if ":" in str(name): return importlib.import_module("vidcls.others").foreign_info(name)
+    known = _registry(name)
+    if name in known: return known[name]
     near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
     hint = f"the nearest are {', '.join(near)}; " if near else ""
     raise UnknownModel(f"no model is called {name!r}; {hint}list_models() names all {len(known)}; a function of yours goes by package.module:function, one of the Hugging Face Hub by hf:owner/name")

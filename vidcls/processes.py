@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['STARTED', 'GO', 'SAVE', 'TIME', 'SIGNAL', 'KEYBOARD', 'TRY_AGAIN', 'choose_precision', 'from_slurm', 'Meeting',
-           'meet', 'start', 'on_main', 'Agreement', 'Stopped', 'Interrupts', 'guarded']
+           'meet', 'start', 'on_main', 'share', 'Agreement', 'Stopped', 'Interrupts', 'guarded']
 
-# %% ../nbs/10f_processes.ipynb #b22d763f
+# %% ../nbs/10f_processes.ipynb #d7ce8afd
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -95,7 +96,7 @@ def meet(
 
 def _named(ranks: list) -> str: return f"process{'es' * (len(ranks) > 1)} {', '.join(map(str, ranks[:8]))}{', …' if len(ranks) > 8 else ''}"
 
-# %% ../nbs/10f_processes.ipynb #7dc6bd08
+# %% ../nbs/10f_processes.ipynb #2f91234b
 STARTED = time.time() # when this process began, or nearly
 _met: "Meeting | None" = None  # where the processes of this job have met; it lasts as long as they do
 
@@ -109,7 +110,10 @@ def start(
     cpu = c.device == "cpu" or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or c.device == "auto" and not torch.accelerator.is_available()
     if not dist.is_initialized() and (_met := meet(c.join_timeout)):
         local = int(os.environ.setdefault("LOCAL_RANK", "0"))
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # of kernels 1x1x1, for which both layouts are the same
         if not cpu and torch.cuda.is_available():
+            if "SLURM_PROCID" in os.environ and torch.cuda.device_count() == 1: local = 0  # srun can show each task its own GPU alone
+            os.environ["LOCAL_RANK"] = str(local)
             if local >= torch.cuda.device_count(): raise VidclsError(f"process {_met.rank} is number {local} on its machine, which has {torch.cuda.device_count()} GPUs; start one process for each GPU")
             torch.cuda.set_device(local)
         # Twice the time, so that `Agreement`, which knows who is missing, is the first to complain.
@@ -147,7 +151,34 @@ def _wait_for_main(accelerator: Accelerator, hours: float = 24):
     if accelerator.is_main_process: _met.store.set(name, "done")
     else: _met.store.wait([name], timedelta(hours=hours))
 
-# %% ../nbs/10f_processes.ipynb #01d88d2c
+# %% ../nbs/10f_processes.ipynb #66dbbd33
+def share(
+    accelerator: Accelerator,
+    read: Callable, # called without arguments, on the first process only; gives dicts, lists and tuples, in them tensors on the CPU and plain values
+): # what it has returned, on every process
+    "Do something once, and let every process have the tensors that come of it. Raises the first process's `VidclsError` on all."
+    found = []
+    def bare():
+        found.append(read())
+        return _mapped(found[0], lambda t: torch.empty_like(t, device="meta"))
+    shapes, tensors = on_main(accelerator, bare), []
+    if accelerator.num_processes == 1: return found[0]
+    for tree in found: _mapped(tree, tensors.append)
+    mine = iter(tensors)
+    def receive(t):
+        whole = next(mine).to(accelerator.device).contiguous() if found else torch.empty(t.shape, dtype=t.dtype, device=accelerator.device)
+        dist.broadcast(whole, 0)
+        return whole.cpu()
+    got = _mapped(shapes, receive)
+    return found[0] if found else got
+
+def _mapped(tree, function: Callable):
+    "The same tree, with something else in the place of its tensors."
+    if isinstance(tree, torch.Tensor): return function(tree)
+    if isinstance(tree, dict): return {k: _mapped(v, function) for k, v in tree.items()}
+    return type(tree)(_mapped(v, function) for v in tree) if isinstance(tree, (list, tuple)) else tree
+
+# %% ../nbs/10f_processes.ipynb #c3549efa
 GO, SAVE, TIME, SIGNAL, KEYBOARD = range(5)  # wishes; the larger one counts
 TRY_AGAIN = 75 # exit code of a training that was saved because it had to stop (EX_TEMPFAIL of sysexits.h)
 
@@ -183,7 +214,7 @@ class Agreement:
     ) -> Exception: # the same, or one that says who is missing
         "Who is it that the others wait for?"
         if not isinstance(error, dist.DistError) and "gloo" not in str(error): return error  # not about processes
-        gone = _met.missing(f"lost-{self.calls}", min(15., self.timeout)) if _met else []
+        gone = _met.missing(f"lost-{self.calls}", min(5., self.timeout)) if _met else []
         return VidclsError(f"{_named(gone)} of {_met.world_size} no longer answered at step {self.calls} of this start, within {self.timeout:g} s; look at the log of that machine; the same command goes on from the last checkpoint") if gone else error
 
 # %% ../nbs/10f_processes.ipynb #eab748e8

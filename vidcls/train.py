@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Progress', 'Meter', 'train_epoch', 'describe', 'fit', 'evaluate_run', 'dry_run', 'run_config', 'evaluate_only']
 
-# %% ../nbs/11_train.ipynb #58534feb
+# %% ../nbs/11_train.ipynb #8a3d1eb6
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, contextmanager, nullcontext
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +42,7 @@ from .models import InputCard, create_model, model_info, num_params
 from .optim import averaged, base_lr, lr_factor, make_optimizer
 from .plots import write_report
 from .prepare import FILE as PREPARED_FILE
-from .processes import GO, KEYBOARD, SAVE, Agreement, Interrupts, Stopped, guarded, on_main, start
+from .processes import GO, KEYBOARD, SAVE, Agreement, Interrupts, Stopped, guarded, on_main, share, start
 from .recipes import freeze, order_head, part_parameters, rest_body, stages_to, training_mode
 from .track import Tracking, check_trackers
 from .transforms import ClipTransform
@@ -225,7 +226,7 @@ def _own_version() -> str:
     from vidcls import __version__
     return __version__
 
-# %% ../nbs/11_train.ipynb #582aa01c
+# %% ../nbs/11_train.ipynb #f8b25460
 def fit(
     c: TrainConfig, # settings
 ) -> Run: # the run folder
@@ -241,7 +242,7 @@ def fit(
     train, val, problems, dropped = on_main(accelerator, lambda: _data(c))
     config = describe(c, train, val, accelerator)
     source = on_main(accelerator, lambda: _source(c, run, config))
-    resumed, there = on_main(accelerator, lambda: (source.load(), source.config)) if source else (None, {})
+    resumed, there = (Checkpoint(*share(accelerator, lambda: list(vars(source.load()).values()))), on_main(accelerator, lambda: source.config)) if source else (None, {})
     if resumed:
         c = fit_processes(c, there, accelerator.num_processes)
         config |= dict(settings=config["settings"] | {k: there["settings"][k] for k in ("batch_size", "accumulate")}, processes=there["processes"])
@@ -256,24 +257,25 @@ def fit(
     plan, loader, val_loader = _loaders(c, train, val, accelerator)
     transform, val_transform = _transforms(c, **config["input"])
     _announce(say, c, config, plan, problems, dropped, accelerator, net, progress, there)
-    with Interrupts(c.max_hours) as interrupts, closing(Tracking(accelerator, c.track, run.folder, config, step=progress.step)) as tracking:
-        keeper = _Keeper(c, run, accelerator, progress, optimizer, net, average, interrupts, saved=progress.step if source and source.folder.resolve() == run.folder.resolve() else None)
-        teller, result = _Teller(c, run, tracking, say), None
-        for plan.epoch in range(progress.epoch, c.epochs):
-            if resting and plan.epoch == c.head_warmup_epochs: model, resting = _wake(model, resting, c), []
-            with _compiling(c), keeper.watching(): record = train_epoch(model, optimizer, loader, transform, accelerator, c, progress, average=average, tell=teller.steps if accelerator.is_main_process else lambda record: None, after_step=keeper.after_step)
-            if record["clips"] == 0: raise VidclsError(f"no clip of epoch {plan.epoch + 1} could be decoded; the first: {progress.failed[0][1]}")
-            progress.broken |= {train.key(v): why.split(": ", 1)[-1] for v, why in progress.failed}
-            keeper.end_of_training()
-            judged = average.module if average is not None else model
-            judgement = evaluate(judged, val_loader, val_transform, accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos, each=keeper.during_evaluation)
-            record = dict(epoch=plan.epoch + 1, step=progress.step) | record | {k: v for k, v in judgement.metrics().items() if k != "protocol"} | dict(failed_clips=len(progress.failed))
-            better = progress.done(record["video_top1"])
-            if better: result = judgement
-            on_main(accelerator, lambda: keeper.end_of_epoch(record, better, [*progress.broken.items(), *judgement.failed]))
-            if accelerator.is_main_process: teller.epoch(record, better)
-            _check_broken(progress.broken, train, c.max_broken)
-    _finish(run, c, config, result, val, val_loader, accelerator)
+    with closing(loader), closing(val_loader):
+        with Interrupts(c.max_hours) as interrupts, closing(Tracking(accelerator, c.track, run.folder, config, step=progress.step)) as tracking:
+            keeper = _Keeper(c, run, accelerator, progress, optimizer, net, average, interrupts, saved=progress.step if source and source.folder.resolve() == run.folder.resolve() else None)
+            teller, result = _Teller(c, run, tracking, say), None
+            for plan.epoch in range(progress.epoch, c.epochs):
+                if resting and plan.epoch == c.head_warmup_epochs: model, resting = _wake(model, resting, c), []
+                with keeper.watching(), _compiling(c): record = train_epoch(model, optimizer, loader, transform, accelerator, c, progress, average=average, tell=teller.steps if accelerator.is_main_process else lambda record: None, after_step=keeper.after_step)
+                if record["clips"] == 0: raise VidclsError(f"no clip of epoch {plan.epoch + 1} could be decoded; the first: {progress.failed[0][1]}")
+                progress.broken |= {train.key(v): why.split(": ", 1)[-1] for v, why in progress.failed}
+                keeper.end_of_training()
+                judged = average.module if average is not None else model
+                with keeper.watching(): judgement = evaluate(judged, val_loader, val_transform, accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos, until=keeper.hurried, agree=keeper.after_evaluation)
+                record = dict(epoch=plan.epoch + 1, step=progress.step) | record | {k: v for k, v in judgement.metrics().items() if k != "protocol"} | dict(failed_clips=len(progress.failed))
+                better = progress.done(record["video_top1"])
+                if better: result = judgement
+                on_main(accelerator, lambda: keeper.end_of_epoch(record, better, [*progress.broken.items(), *judgement.failed]))
+                if accelerator.is_main_process: teller.epoch(record, better)
+                _check_broken(progress.broken, train, c.max_broken)
+        _finish(run, c, config, result, val, val_loader, accelerator)
     return run
 
 # %% ../nbs/11_train.ipynb #d90f4cb8
@@ -377,7 +379,7 @@ def _order_buckets(model: nn.Module, c: TrainConfig):
     model(torch.zeros(1, 3, c.clip_len, *c.train_crop_size, device=next(model.parameters()).device)).float().sum().backward()
     for p in model.parameters(): p.grad = None
 
-# %% ../nbs/11_train.ipynb #80cba5f7
+# %% ../nbs/11_train.ipynb #0e59a3d3
 def _data(c: TrainConfig) -> tuple: # (train, val, problems, {split: videos dropped as too short})
     "Both splits. Broken videos stay in the validation, where they count as wrong."
     train = build_index(c.data_path, "train", cache=c.cache_dataset)
@@ -414,8 +416,10 @@ def _loaders(c: TrainConfig, train, val, accelerator) -> tuple: # (plan, loader,
 
 def _workers(c: TrainConfig, accelerator) -> int:
     "Loader processes: what was asked for, or this process's share of the cores."
+    if c.workers is not None: return c.workers
+    if "SLURM_CPUS_PER_TASK" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ: return min(16, int(os.environ["SLURM_CPUS_PER_TASK"]))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return c.workers if c.workers is not None else max(1, min(16, cores // int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))))
+    return max(1, min(16, cores // int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))))
 
 def _transforms(c: TrainConfig, mean, std) -> tuple: # (for training, for evaluation)
     "What happens to batches on the device."
@@ -429,8 +433,8 @@ def _prepare_folder(run: Run, config: dict, problems: list, source: "Run | None"
         run.forget(resumed.state["step"], resumed.state["epoch"])
     else:
         for name in ("last", "best"): run.drop(name)
-        for name in ("metrics.jsonl", "steps.jsonl", "metrics.json", "problems.csv", "log.txt"): (run.folder / name).unlink(missing_ok=True)
-        for name in ("report", "export", "tensorboard"): shutil.rmtree(run.folder / name, ignore_errors=True)
+        for name in ("metrics.jsonl", "steps.jsonl", "metrics.json", "problems.csv", "log.txt", "wandb_id.txt"): (run.folder / name).unlink(missing_ok=True)
+        for name in ("report", "export", "tensorboard", "wandb"): shutil.rmtree(run.folder / name, ignore_errors=True)
     run.create(config)
     run.note_problems(problems)
 
@@ -463,7 +467,7 @@ def _check_broken(broken: dict, train: VideoIndex, limit: float):
     alive = {train.targets[i] for i in range(len(train)) if train.key(i) not in broken}
     if len(alive) < len(set(train.targets)): raise VidclsError(f"all videos of a class do not decode, for example {path}: {why}; mend them, or go on with --max-broken 1")
 
-# %% ../nbs/11_train.ipynb #9faba15f
+# %% ../nbs/11_train.ipynb #fbaf76a2
 class _Keeper:
     "Saves a training, at the right moments, and ends it when it has to."
     def __init__(self, c, run, accelerator, progress, optimizer, net, average, interrupts, saved):
@@ -485,9 +489,12 @@ class _Keeper:
         if self.saved != self.progress.step: self.save()
         if wish > SAVE: self.stop(wish)
 
-    def during_evaluation(self):
+    def hurried(self) -> bool:
         "Nothing is lost where an evaluation ends: it is done again."
-        if (wish := self.interrupts()) > SAVE: self.stop(wish)
+        return self.interrupts() > SAVE
+
+    def after_evaluation(self):
+        if (wish := self.agreement(self.interrupts(), now=True)) > SAVE: self.stop(wish)
 
     def end_of_epoch(self, record: dict, better: bool, problems: list):
         "On the first process: note what the evaluation has found. The tensors are on disk already."
@@ -558,7 +565,7 @@ def _about(result: Evaluation, c: TrainConfig, checkpoint: str, epoch: int, inde
     result.about = dict(model=c.model, checkpoint=checkpoint, epoch=epoch, data_path=c.data_path, data=index.fingerprint(), precision=accelerator.mixed_precision)
     return result
 
-# %% ../nbs/11_train.ipynb #93504b5e
+# %% ../nbs/11_train.ipynb #0acec3e1
 def evaluate_run(
     run, # a `Run`, or its folder
     c: "TrainConfig | None" = None, # settings; None: those of the run, as for all that they leave open about clips
@@ -574,15 +581,16 @@ def evaluate_run(
     c = settled(replace(c or own, model=own.model), own)
     check_config(c)
     accelerator = accelerator or start(c)
-    config, kept = on_main(accelerator, lambda: (run.config, run.load(checkpoint if run.has(checkpoint) else "last")))
+    config = on_main(accelerator, lambda: run.config)
+    weights, epoch = share(accelerator, lambda: [(kept := run.load(checkpoint if run.has(checkpoint) else "last")).model, kept.state["epoch"]])
     index = index or on_main(accelerator, lambda: _long_enough(build_index(c.data_path, "val", classes=config["classes"], cache=c.cache_dataset), c))
     model = built_model(config)
-    fit_state(model, kept.model, f"checkpoint of {run.folder}")
+    fit_state(model, weights, f"checkpoint of {run.folder}")
     model.check_clip(c.clip_len, *c.val_crop_size)
     model = accelerator.prepare_model(model.to(memory_format=torch.channels_last_3d) if c.channels_last else model, evaluation_mode=True)
     _, _, loader = _loaders(c, None, index, accelerator)
-    result = evaluate(model, loader, _transforms(c, **config["input"])[1], accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos)
-    on_main(accelerator, lambda: _write_evaluation(run, c, own, config, _about(result, c, checkpoint, kept.state["epoch"], index, accelerator), loader.clips, quiet))
+    with closing(loader): result = evaluate(model, loader, _transforms(c, **config["input"])[1], accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos)
+    on_main(accelerator, lambda: _write_evaluation(run, c, own, config, _about(result, c, checkpoint, epoch, index, accelerator), loader.clips, quiet))
     return result
 
 # %% ../nbs/11_train.ipynb #78c6c0c5
@@ -598,7 +606,7 @@ def _write_evaluation(run: Run, c: TrainConfig, own: TrainConfig, config: dict, 
                         summary=dict(title=f"{c.model} on {Path(c.data_path).name}", epoch=result.about["epoch"]) | headline | dict(protocol=how))
     if not quiet: _last_words(run, result.report(), how, page)
 
-# %% ../nbs/11_train.ipynb #6d008a5e
+# %% ../nbs/11_train.ipynb #e63b662d
 def _last_words(run: Run, metrics: dict, how: str, report):
     "What an evaluation has found, and where to look."
     run.say(f"epoch {metrics['epoch']}, {how}:")
@@ -608,13 +616,15 @@ def _last_words(run: Run, metrics: dict, how: str, report):
 
 def _samples(result: Evaluation, clips: EvalClips, most: int = 6) -> list:
     "For the report: the surest mistakes, and videos that were recognised, with a clip of each."
+    clips = copy(clips)
+    clips.clips_per_video = 1
     ok = np.flatnonzero(result.seen)
     right = result.probs[ok].argmax(1) == result.targets[ok]
     wrong = sorted(ok[~right], key=lambda v: result.probs[v, result.targets[v]])[:most]
     shown = [*wrong, *ok[right][np.linspace(0, right.sum() - 1, min(most, right.sum())).astype(int)]]
     return [dict(clip=sample.frames[0].numpy(), frame_rate=float(clips.frame_rate or clips.index.info(v).fps), probs=result.probs[v], label=int(result.targets[v]), name=clips.index.key(v)) for v in shown if (sample := clips[v]).frames is not None]
 
-# %% ../nbs/11_train.ipynb #d89e05af
+# %% ../nbs/11_train.ipynb #737d8201
 def dry_run(
     c: TrainConfig, # settings
     seconds: float = 60, # how long to measure
@@ -638,12 +648,12 @@ def dry_run(
         optimizer.zero_grad()
     workers = _workers(c, accelerator)
     print(f"{c.model}: measuring for some {seconds:g} s", flush=True)
-    measured = measure(endless(loader), step, seconds=seconds, device=accelerator.device, workers=workers)
+    with closing(loader): measured = measure(endless(loader), step, seconds=seconds, device=accelerator.device, workers=workers)
     told = forecast(measured, clips_per_epoch=plan.num_clips, eval_clips=len(val) * (c.val_clips_per_video or c.clips_per_video), epochs=c.epochs, prepared=(Path(c.data_path) / PREPARED_FILE).is_file())
     print(told)
     return told
 
-# %% ../nbs/11_train.ipynb #6e136885
+# %% ../nbs/11_train.ipynb #77fc10b3
 def run_config(
     c: TrainConfig, # settings
 ):
@@ -667,7 +677,7 @@ def evaluate_only(
         raise VidclsError(f"--test-only: the weights {c.weights} are for {model.num_classes} classes, and the data have {len(val.classes)}; train a head for these first, without --test-only")
     if not order_head(model, val.classes): note(f"classes of the data are called otherwise than those of the weights ({val.classes[0]!r}, …; there {model.classes[0]!r}, …): is it the same list, in the same order?")
     _, _, loader = _loaders(c, None, val, accelerator)
-    result = evaluate(accelerator.prepare_model(model, evaluation_mode=True), loader, _transforms(c, model.card.mean, model.card.std)[1], accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos)
+    with closing(loader): result = evaluate(accelerator.prepare_model(model, evaluation_mode=True), loader, _transforms(c, model.card.mean, model.card.std)[1], accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos)
     if accelerator.is_main_process: print(result, result.protocol, sep="\n")
     return result
 
