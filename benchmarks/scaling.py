@@ -66,7 +66,7 @@ def member(folder: Path, began: float) -> dict:
     from vidcls.config import TrainConfig
     from vidcls.data import TrainPlan
     from vidcls.models import create_model
-    from vidcls.processes import on_main, start
+    from vidcls.processes import broadcast_tensors, on_main, start
     clock, seen = time.time, {}
     seen["import"], here = clock() - began, clock()
     accelerator = start(TrainConfig(device="cpu", join_timeout=120.))
@@ -106,7 +106,7 @@ def member(folder: Path, began: float) -> dict:
         run.create({})
     seen["checkpoint"] = timed(lambda: on_main(accelerator, lambda: run.save("last", kept)), accelerator.wait_for_everyone)
     seen["checkpoint_bytes"] = sum(f.stat().st_size for f in (folder / f"run-{world}/last").iterdir())
-    seen["resume"] = timed(lambda: on_main(accelerator, lambda: run.load("last")), accelerator.wait_for_everyone)
+    seen["resume"] = timed(lambda: broadcast_tensors(accelerator, lambda: vars(run.load("last"))), accelerator.wait_for_everyone)
     accelerator.end_training()
     return seen
 

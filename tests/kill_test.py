@@ -101,7 +101,6 @@ def _settle(ask: dict, env: dict, group: int):
     random.seed(seed)
     sys.modules["numpy"].random.seed(seed)
     sys.modules["torch"].manual_seed(seed)
-    sys.modules["vidcls.processes"].STARTED = time.time()
     sys.argv = ["vidcls.train", *ask["args"]]
     warnings.filterwarnings("ignore", message=".*found in sys.modules.*")
     for name, args in ask["before"].items(): globals()[name](*args)

@@ -1,7 +1,6 @@
 "Every way to start many processes: config files, torchrun on two nodes, accelerate, srun, a notebook; and that their number changes nothing but the time."
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,20 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import ROOT
+from kill_test import free_port
 from test_train import FLAGS, same, shapes  # noqa: F401, a fixture
 
 from vidcls.checkpoint import Run
-from vidcls.train import TrainConfig, evaluate_run, parse_config
+from vidcls.config import TrainConfig, parse_config
+from vidcls.train import evaluate_run
 
 CONFIGS, TORCHRUN, ACCELERATE = ROOT / "configs", [sys.executable, "-m", "torch.distributed.run"], [sys.executable, "-m", "accelerate.commands.launch"]
 TRAIN = ["-m", "vidcls.train", *FLAGS, "--device", "cpu"]
-
-
-def free_port() -> int:
-    "One that nobody listens on."
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def start(args, **env):

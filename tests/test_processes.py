@@ -10,7 +10,7 @@ from kill_test import Trainings, Warm, free_port
 from vidcls.checkpoint import Run
 from vidcls.clips import VidclsError
 from vidcls.config import TrainConfig, check_config
-from vidcls.processes import from_slurm, meet
+from vidcls.processes import from_slurm, rendezvous
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +27,18 @@ def place(monkeypatch):
 
 def test_a_process_that_does_not_come_is_named(place):
     began = time.monotonic()
-    with pytest.raises(VidclsError, match="process 1 of 2 did not come to 127.0.0.1:.* within 0.5 s"): meet(0.5)
+    with pytest.raises(VidclsError, match="process 1 of 2 did not come to 127.0.0.1:.* within 0.5 s"): rendezvous(0.5)
     assert time.monotonic() - began < 10
 
 
 def test_a_first_process_that_is_not_there_is_named(place):
     place.setenv("RANK", "1")
-    with pytest.raises(VidclsError, match="process 1 of 2 can't reach process 0 at 127.0.0.1"): meet(1.)
+    with pytest.raises(VidclsError, match="process 1 of 2 can't reach process 0 at 127.0.0.1"): rendezvous(1.)
 
 
 def test_a_launcher_that_does_not_tell_enough(place):
     place.delenv("MASTER_ADDR")
-    with pytest.raises(VidclsError, match="MASTER_ADDR is not set; start the processes with torchrun"): meet(1.)
+    with pytest.raises(VidclsError, match="MASTER_ADDR is not set; start the processes with torchrun"): rendezvous(1.)
 
 
 def test_srun_needs_a_meeting_place():

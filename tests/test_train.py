@@ -322,9 +322,9 @@ def test_a_loss_that_is_not_finite_names_its_videos_and_leaves_the_checkpoint(sh
 
 def test_a_slow_data_path_is_said_once_with_what_helps(tmp_path):
     from vidcls.track import Tracking
-    from vidcls.train import _Teller
+    from vidcls.progress import Teller
     said, run = [], Run(tmp_path).create({})
-    teller = _Teller(SMALL, run, Tracking(None, (), tmp_path, {}), said.append)
+    teller = Teller(SMALL, run, Tracking(None, (), tmp_path, {}), said.append)
     record = dict(epoch=1, step=10, loss=1., clips_per_s=5., data_wait=0.4)
     teller.steps(record)
     assert not said  # too early to tell

@@ -58,7 +58,7 @@ class Checkpoint:
     training: dict # optimiser and whatever else is needed to go on
     state: dict # epoch, step, metrics
 
-# %% ../nbs/08_checkpoint.ipynb #1d6a58b3
+# %% ../nbs/08_checkpoint.ipynb #2f0fa71a
 class Run:
     "A run folder."
     def __init__(self,
@@ -170,8 +170,7 @@ class Run:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             yield part
-            for file in part.iterdir():
-                with open(file, "rb") as f: os.fsync(f.fileno())
+            for file in (*part.iterdir(), part): _to_disk(file)
             if (target / "state.json").is_file():
                 older.mkdir(exist_ok=True)
                 before = older / f"{name}-{_step(target):010}"
@@ -179,6 +178,7 @@ class Run:
                 os.replace(target, before)
             elif target.exists(): shutil.rmtree(target)
             os.replace(part, target)
+            for folder in filter(Path.exists, (older, self.folder)): _to_disk(folder)
         except (OSError, RuntimeError, SafetensorError) as e:  # torch and safetensors have their own words for a full disk
             shutil.rmtree(part, ignore_errors=True)
             raise VidclsError(f"can't save the checkpoint {target}: {e}; the one before it is still there. Make room, and start the same command again") from None
@@ -233,7 +233,7 @@ class Run:
                 return found
         raise VidclsError("; ".join(damaged) or f"{self.folder} has no checkpoint {name!r}; was one saved yet?")
 
-# %% ../nbs/08_checkpoint.ipynb #475fdc42
+# %% ../nbs/08_checkpoint.ipynb #7c7433dc
 FILES = ("model.safetensors", "training.pt")
 
 def _digest(file: Path) -> list: # [bytes, BLAKE2 of the content]
@@ -242,6 +242,13 @@ def _digest(file: Path) -> list: # [bytes, BLAKE2 of the content]
     with open(file, "rb") as f:
         while part := f.read(1 << 20): digest.update(part)
     return [file.stat().st_size, digest.hexdigest()]
+
+def _to_disk(path: Path):
+    "Have a file, or the names in a folder, survive a power cut too."
+    try: fd = os.open(path, os.O_RDONLY)
+    except PermissionError: return  # Windows opens no folders
+    try: os.fsync(fd)
+    finally: os.close(fd)
 
 def _step(folder: Path) -> int:
     "Number of the step after which a checkpoint was written; 0 where that can't be read."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Size', 'Resize', 'INPUT', 'PROTOCOL', 'HARMLESS', 'TrainConfig', 'settled', 'saving', 'check_config', 'check_model',
-           'check_same_run', 'stored_settings', 'settings_of', 'global_batch', 'fit_processes', 'tidy_args', 'recipe',
-           'parse_config']
+           'check_same_run', 'stored_settings', 'settings_of', 'global_batch', 'harmless_changes', 'fit_processes',
+           'tidy_args', 'recipe', 'parse_config']
 
 # %% ../nbs/10c_config.ipynb #9b3c1db5
 import math
@@ -135,7 +135,7 @@ def saving(
     if not number or not float(number[1]) or not (number[2] or number[1].isdecimal()): raise VidclsError(f"--save-every {every!r} is not possible: give a number of steps, such as 500, or of minutes, such as 10min")
     return (math.inf, 60 * float(number[1])) if number[2] else (int(number[1]), math.inf)
 
-# %% ../nbs/10c_config.ipynb #c6d9eb8d
+# %% ../nbs/10c_config.ipynb #3497fd83
 def check_config(
     c: TrainConfig, # settings
 ):
@@ -149,6 +149,8 @@ def check_config(
     for name in ("hflip", "max_broken", "lr_warmup_decay", "random_erasing", "lr_min"): need(0 <= getattr(c, name) <= 1, name, "it must lie between 0 and 1")
     for name in ("momentum", "label_smoothing"): need(0 <= getattr(c, name) < 1, name, "it must be at least 0 and less than 1")
     need(0 < c.layer_decay <= 1, "layer_decay", "it must be more than 0 and at most 1")
+    mixed = "mixup" if c.mixup else "cutmix"
+    need(not (c.mixup or c.cutmix) or c.batch_size % 2 == 0 or c.accumulate == int(os.environ.get("WORLD_SIZE", 1)) == 1, mixed, f"neighbours in a batch are mixed, and --batch-size {c.batch_size} would part some of them; take an even one")
     need(all(0 <= b < 1 for b in c.betas), "betas", "both must be at least 0 and less than 1")
     need(0 <= c.rand_augment_magnitude <= 30, "rand_augment_magnitude", "it must lie between 0 and 30")
     need(c.ema_decay is None or 0 < c.ema_decay < 1, "ema_decay", "it must lie between 0 and 1")
@@ -186,7 +188,7 @@ HARMLESS = {"output_dir", "resume", "overwrite", "workers", "time_limit", "cache
             "save_every", "keep", "max_hours", "join_timeout", "max_loss", "dry_run", "track", "batch_size", "accumulate", # the global batch counts: `fit_processes`
             "compile", "tf32", "use_deterministic_algorithms"} # as another device does, they only round otherwise
 
-# %% ../nbs/10c_config.ipynb #468de397
+# %% ../nbs/10c_config.ipynb #e8969275
 def check_same_run(
     there: dict, # config of the run in the folder
     here: dict, # config of the run that is to go on
@@ -200,6 +202,8 @@ def check_same_run(
         raise VidclsError(f"{what} classes ({some(there['classes'])}; now {some(here['classes'])}); {then}")
     old, new = stored_settings(there), stored_settings(here)
     differ = [f"{k} was {getattr(old, k)}, now {getattr(new, k)}" for k in asdict(new) if k not in HARMLESS and getattr(old, k) != getattr(new, k)]
+    if new.lr_schedule == "cosine" and old.epochs != new.epochs: differ.append(f"epochs was {old.epochs}, now {new.epochs}, and the cosine depends on them")
+    if not new.amp and there.get("precision", here.get("precision")) != here.get("precision"): differ.append(f"precision was {there['precision']}, now {here['precision']}")
     if differ: raise VidclsError(f"{what} settings ({'; '.join(differ[:4])}); {then}, or use its settings")
     if there["data"] != here["data"]: raise VidclsError(f"{what} videos ({there['data']['train']['videos']} for training, now {here['data']['train']['videos']}, or others of the same number); {then}, or begin from its --weights")
 
@@ -220,13 +224,21 @@ def settings_of(
     if unknown: print(f"note: settings of another version are left out: {', '.join(sorted(unknown))}", file=sys.stderr)
     return stored_settings(config)
 
-# %% ../nbs/10c_config.ipynb #d3fca931
+# %% ../nbs/10c_config.ipynb #ba37272d
 def global_batch(
     c: TrainConfig,
     world_size: int, # processes
 ) -> int: # clips
     "Clips behind each step."
     return c.batch_size * c.accumulate * world_size
+
+def harmless_changes(
+    there: dict, # config of the run in the folder
+    c: TrainConfig, # settings with which it goes on
+) -> str: # empty where there are none
+    "What is set otherwise than before, and changes nothing but speed, length or the last bits."
+    old = stored_settings(there)
+    return ", ".join(f"{k} {getattr(old, k)} → {getattr(c, k)}" for k in asdict(c) if k in HARMLESS - {"output_dir", "resume", "overwrite", "start_epoch"} and getattr(old, k) != getattr(c, k))
 
 def fit_processes(
     c: TrainConfig, # settings of the run that goes on, or nearly

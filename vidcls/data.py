@@ -6,9 +6,11 @@
 __all__ = ['FAILURES', 'FORK', 'frame_size', 'open_video', 'Sample', 'Draw', 'TrainClips', 'EvalClips', 'long_enough', 'Batch',
            'collate', 'Layout', 'TrainPlan', 'EvalPlan', 'ClipLoader']
 
-# %% ../nbs/05_data.ipynb #4fedacd1
+# %% ../nbs/05_data.ipynb #f4ceee42
+import os
 import signal
 import sys
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -368,7 +370,7 @@ class EvalPlan:
         n = len(self.videos)
         return Layout(self.videos, np.arange(n), np.full(n, -1), np.zeros(n, bool), np.minimum(np.arange(1, len(self) + 1) * self.size, n))
 
-# %% ../nbs/05_data.ipynb #bb3734a2
+# %% ../nbs/05_data.ipynb #74903025
 class _Requests:
     "What `DataLoader` takes for a sampler: (draw, free place) for all draws of the next epoch."
     def __init__(self, plan, places: int): self.plan, self.places, self.layout, self.free = plan, places, None, []
@@ -392,13 +394,27 @@ class _Shared(Dataset):
 
 def _as_is(sample): return sample
 
-def _outlive(worker: int):
-    "What ends the training is sent to its workers too (by a terminal, by SLURM); they are needed until it has been saved, and end with it."
-    for name in ("SIGINT", "SIGUSR1"):
-        if hasattr(signal, name): signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "alarm"): signal.signal(signal.SIGTERM, lambda *_: signal.alarm(30))
+_ENDS = {getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)}
 
-# %% ../nbs/05_data.ipynb #1e3ac64f
+@contextmanager
+def _deaf():
+    "Processes that are started here begin without hearing what could end them, until `_outlive` has made them ready."
+    if not hasattr(signal, "sigwaitinfo"): yield; return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    try: yield
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+def _outlive(worker: int):
+    "What ends the training is sent to its workers too (by a terminal, by SLURM); they are needed until it has been saved. Only what their own process sends ends them."
+    for number in _ENDS - {signal.SIGTERM}: signal.signal(number, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"): return  # macOS does not tell who sends
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
+    def listen():
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid(): pass
+        os._exit(0)
+    threading.Thread(target=listen, daemon=True).start()
+
+# %% ../nbs/05_data.ipynb #f6686112
 FORK = sys.platform == "linux"  # are workers copies of this process?
 
 def _shared(*shape: int) -> torch.Tensor: # uint8
@@ -440,7 +456,8 @@ class ClipLoader:
             for d, _, _ in batch:
                 while d >= seen:
                     with self._explained(layout, seen):
-                        if arrivals is None: arrivals = iter(self._samples)
+                        if arrivals is None:
+                            with _deaf(): arrivals = iter(self._samples)
                         arrived = next(arrivals)
                     waiting[seen], held[seen] = self._receive(*arrived)
                     seen += 1
