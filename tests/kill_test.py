@@ -116,6 +116,17 @@ def die_at_file_event(folder: str, number: int):
     sys.addaudithook(hook)
 
 
+def slow_evaluation(rank: str, seconds: str):
+    "In a fork: one of the processes takes longer to evaluate."
+    if os.environ["RANK"] != rank: return
+    import vidcls.train
+    evaluate = vidcls.train.evaluate
+    def slow(*args, until, **how):
+        time.sleep(float(seconds))
+        return evaluate(*args, until=until, **how)
+    vidcls.train.evaluate = slow
+
+
 def full_disk(most: int):
     "In a fork: no file can grow beyond so many bytes."
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

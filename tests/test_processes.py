@@ -1,5 +1,8 @@
 "Processes that meet, wait, agree: who is missing is named, and another number of processes goes on with the same global batch."
+import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -76,6 +79,24 @@ def test_another_number_of_processes_keeps_the_global_batch(warm, tmp_path):
     three = warm.start([*t.flags, "--output-dir", t.here], tmp_path / "three.log", processes=3)
     assert three.wait() == [2, 2, 2]
     assert "3 processes do not fit the run's global batch of 8 clips" in (tmp_path / "three.log").read_text()
+
+
+def test_what_only_one_process_knows_it_says_itself(place):
+    done = subprocess.run([sys.executable, "-m", "vidcls.train", "--data-path", "x", "--device", "cpu", "--join-timeout", "1"], env=os.environ | dict(RANK="1"), capture_output=True, text=True)
+    assert done.returncode == 2 and "vidcls: process 1: process 1 of 2 can't reach process 0" in done.stderr
+
+
+def test_checkpoints_by_time_are_written_once_each(warm, tmp_path):
+    t = Trainings(warm, tmp_path, processes=2, flags=("--epochs", "8", "--save-every", "0.005min", "--keep", "1000"))
+    assert t.start(t.new()).wait() == [0, 0]
+    steps = sorted(int(f.name.split("-")[1]) for f in (t.here / "older").iterdir())
+    within = [s for s in steps if s % 5]  # the others end epochs
+    assert within and not {s + 1 for s in within} & set(within), steps
+
+
+def test_an_evaluation_may_take_one_process_longer_than_the_limit_of_a_step(warm, tmp_path):
+    t = Trainings(warm, tmp_path, processes=2, flags=("--epochs", "1", "--join-timeout", "3"))
+    assert t.start(t.new(), slow_evaluation=["1", "6"]).wait() == [0, 0], t.said()
 
 
 def test_no_sync_bn_on_a_cpu(warm, tmp_path):

@@ -2,6 +2,7 @@
 import random
 import shutil
 import signal
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -120,3 +121,34 @@ def test_all_checkpoints_damaged_is_one_sentence(warm, tmp_path):
     for number in (1, 2): assert warm.start([str(tmp_path), number, 0], tmp_path.with_name("log"), call="save").wait() == [0]
     for file in tmp_path.rglob("model.safetensors"): file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(VidclsError, match="damaged"): Run(tmp_path).load()
+
+
+def test_other_optimisers_precisions_and_frozen_norms_go_on_too(warm, tmp_path):
+    t = Trainings(warm, tmp_path, workers=1, flags=("--optimizer", "adamw", "--lr", "0.003", "--lr-schedule", "cosine", "--precision", "bf16", "--freeze-norms", "--no-decay-norms", "--cutmix", "1", "--train-scales", "24", "26"))
+    t.leave_alone(real=False)
+    folder = t.new()
+    assert kill_while_saving(t.start(folder, "--save-every", "3"), folder, 0, 0.002) != "not at all"
+    t.finish("--save-every", "3")
+    assert not t.wrong()
+
+
+@pytest.mark.parametrize("event", [6, 12, 18, 30])
+def test_overwriting_a_run_by_one_that_goes_on_from_another_mixes_nothing(alone, tmp_path, event):
+    first, other = alone.new(), tmp_path / "other"
+    alone.finish("--epochs", "1")
+    assert not any(alone.start(other, "--epochs", "2", "--seed", "5").wait())
+    flags, seen = ("--resume", first, "--overwrite"), []
+    job = alone.start(other, *flags, die_at_file_event=[str(other), event])
+    job.wait()
+    if (other / "config.json").exists(): flags = flags[:2]  # the folder is the new run's already: the same command without --overwrite goes on
+    assert alone.start(other, *flags).wait() == [0]
+    alone.here = other
+    assert not alone.wrong()
+
+
+def test_a_signal_before_the_first_step_ends_it_at_once(warm, tmp_path):
+    t = Trainings(warm, tmp_path)
+    job = t.start(t.new())
+    time.sleep(0.15)
+    job.send(signal.SIGUSR1)
+    assert job.wait() == [75] and "the same command goes on" in t.said()

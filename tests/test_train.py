@@ -34,10 +34,14 @@ def shapes(tmp_path_factory):
 def copy(shapes, tmp_path): return Path(shutil.copytree(shapes, tmp_path / "shapes"))
 
 
+def main_code(*args) -> int:
+    with pytest.raises(SystemExit) as e: main([str(a) for a in args])
+    return e.value.code
+
+
 def run_cli(capsys, *args):
     "Exit code and stderr of `vidcls …`, in this process."
-    with pytest.raises(SystemExit) as e: main([str(a) for a in args])
-    return e.value.code, capsys.readouterr().err
+    return main_code(*args), capsys.readouterr().err
 
 
 PLAIN = TrainConfig(data_path="x", clip_len=16, frame_rate=15, train_resize_size=(128, 171), train_crop_size=(112, 112), val_resize_size=(128, 171), val_crop_size=(112, 112))  # the README's defaults
@@ -348,8 +352,37 @@ def test_failed_videos_are_left_out_when_asked(copy, tmp_path):
 def test_dry_run_measures_and_writes_nothing(shapes, tmp_path, capsys, monkeypatch):
     import vidcls.train as train
     monkeypatch.setattr(train.dry_run, "__defaults__", (1.5,))
-    assert run_cli(capsys, "train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "r", "--dry-run")[0] == 0
+    assert main_code("train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "r", "--dry-run", "--head-warmup-epochs", "1") == 0
+    said = capsys.readouterr().out
+    assert "is the bottleneck" in said and "2 epochs of 24 clips, each with an evaluation of 8" in said and [line.split()[0] for line in said.splitlines()[-7:-1]] == ["1", "2", "4", "8", "16", "64"]
     assert not (tmp_path / "r").exists()
+
+
+def test_a_batch_that_counts_nothing_changes_no_norm(copy, tmp_path, monkeypatch):
+    import vidcls.train as train
+    original = train._data
+    def data(c):
+        got = original(c)
+        got[0].path(0).write_bytes(b"gone bad")
+        return got
+    monkeypatch.setattr(train, "_data", data)
+    c = replace(SMALL, data_path=str(copy), batch_size=1, epochs=1, max_broken=1, train_scales=(32, 36))
+    run = fit(replace(c, output_dir=str(tmp_path / "r")))
+    counted = next(v for k, v in run.load().model.items() if k.endswith("num_batches_tracked"))
+    assert run.records()[0]["clips"] == 23 and counted == 23
+
+
+def test_weights_that_are_not_finite_are_not_saved(shapes, tmp_path, monkeypatch):
+    import vidcls.train as train
+    run = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1))
+    before, original = run.load().model, train.train_epoch
+    def spoilt(model, *args, **how):
+        record = original(model, *args, **how)
+        next(model.parameters()).data[0] = float("nan")
+        return record
+    monkeypatch.setattr(train, "train_epoch", spoilt)
+    with pytest.raises(VidclsError, match="not finite, and are not saved"): fit(replace(SMALL, data_path=str(shapes), output_dir=str(run.folder)))
+    assert same(before, run.load().model)
 
 
 def test_real_clips_train(tmp_path):
