@@ -44,7 +44,8 @@ from vidcls.index import SUFFIXES, VideoIndex, build_index
 from vidcls.models import create_model
 from vidcls.optim import make_optimizer
 from vidcls.prepare import prepare
-from vidcls.processes import choose_precision, start
+from vidcls.processes import Interrupts, choose_precision, start
+from vidcls.progress import Keeper, Progress
 from vidcls.resnet import NARROW
 from vidcls.train import fit, train_epoch
 from vidcls.transforms import ClipTransform
@@ -258,8 +259,10 @@ class Batches:
     def __iter__(self): return iter(self.batches)
 
 def our_epoch(net, optimizer, loader: Batches, transform, accelerator, c: TrainConfig) -> dict:
-    "vidcls' loop; all that this script knows of its signature is here."
-    return train_epoch(net, optimizer, loader, transform, accelerator, c)
+    "vidcls' loop, with what `fit` does after each step; all that this script knows of its signature is here."
+    progress = Progress()
+    keeper = Keeper(c, Run(c.output_dir), accelerator, progress, optimizer, net, None, Interrupts())
+    return train_epoch(net, optimizer, loader, transform, accelerator, c, progress, after_step=keeper.after_step)
 
 def our_loop(work: Work, device: torch.device, num_classes: int) -> tuple: # (accelerator, settings, network, optimizer)
     "Network and optimiser as `fit` has them."
