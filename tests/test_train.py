@@ -200,7 +200,7 @@ def test_a_run_that_goes_on_from_another_is_itself_resumed(shapes, tmp_path, cap
     fit(there)
     capsys.readouterr()
     assert [r["epoch"] for r in fit(replace(there, epochs=3)).records()] == [1, 2, 3]
-    assert "resumed after epoch 2" in capsys.readouterr().out
+    assert "resumed after step 6 (the end of epoch 2) from" in capsys.readouterr().out
 
 
 def test_evaluation_by_another_protocol_does_not_replace_the_runs_own(shapes, tmp_path, capsys):
@@ -318,10 +318,30 @@ def test_bf16_trains(shapes, tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_names_its_videos_and_leaves_the_checkpoint(shapes, tmp_path, capsys):
     before = fit(replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1, save_every="1")).load()
     c = replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=9, max_loss=1e-3)
-    with pytest.raises(VidclsError, match=r"diverged \(--max-loss 0.001\). It began with the batch of train/.*mp4.*--clip-grad 1"): fit(c)
+    with pytest.raises(VidclsError, match=r"diverged .--max-loss 0.001.*--clip-grad 1.*where it began: train/.*mp4"): fit(c)
     assert same(before.model, Run(tmp_path / "r").load().model)
     code, err = run_cli(capsys, "train", *FLAGS, "--data-path", shapes, "--output-dir", tmp_path / "nan", "--lr", "1e12")
     assert code == 2 and "the mean loss is nan" in err and err.count("train/") >= 8 and "Traceback" not in err
+
+
+def test_checkpoints_without_what_explains_them_are_not_overwritten(shapes, tmp_path):
+    c = replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"), epochs=1)
+    run = fit(c)
+    for file in run.folder.rglob("state.json"): file.unlink()
+    with pytest.raises(VidclsError, match="is damaged.*start anew with --overwrite"): fit(c)
+    (run.folder / "config.json").unlink()
+    before = snapshot(run.folder)
+    with pytest.raises(VidclsError, match="holds checkpoints, but no config.json"): fit(c)
+    assert snapshot(run.folder) == before
+
+
+def test_the_log_tells_when_and_why_it_ended(shapes, tmp_path):
+    from vidcls.processes import Stopped
+    c = replace(SMALL, data_path=str(shapes), output_dir=str(tmp_path / "r"))
+    with pytest.raises(Stopped): fit(replace(c, max_hours=1e-6))
+    run = fit(c)
+    lines = (run.folder / "log.txt").read_text().splitlines()
+    assert [line[21:] for line in lines if line.startswith("20")] == ["started with 1 process", "ended: the time limit: saved after step 1 (epoch 1); the same command goes on there", "started with 1 process"]
 
 
 def test_a_slow_data_path_is_said_once_with_what_helps(tmp_path):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/14_all.ipynb #009708ac
+# %% ../nbs/14_all.ipynb #d614e760
 import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin while they wait would starve the loader's workers
 
@@ -32,6 +32,7 @@ from .recipes import *
 from .augment import *
 from .config import *
 from .optim import *
+from .processes import Stopped
 from .train import *
 from .predict import *
 from .export import *

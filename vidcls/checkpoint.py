@@ -58,7 +58,7 @@ class Checkpoint:
     training: dict # optimiser and whatever else is needed to go on
     state: dict # epoch, step, metrics
 
-# %% ../nbs/08_checkpoint.ipynb #2f0fa71a
+# %% ../nbs/08_checkpoint.ipynb #e73f401c
 class Run:
     "A run folder."
     def __init__(self,
@@ -119,9 +119,10 @@ class Run:
 
     def say(self,
         text: str, # a line for people
+        quietly: bool = False, # don't print it?
     ):
         "Print, and keep in `log.txt`."
-        print(text, flush=True)
+        if not quietly: print(text, flush=True)
         if self.folder.is_dir():
             with open(self.folder / "log.txt", "a", encoding="utf-8") as f: f.write(text + "\n")
 
@@ -181,7 +182,8 @@ class Run:
             for folder in filter(Path.exists, (older, self.folder)): _to_disk(folder)
         except (OSError, RuntimeError, SafetensorError) as e:  # torch and safetensors have their own words for a full disk
             shutil.rmtree(part, ignore_errors=True)
-            raise VidclsError(f"can't save the checkpoint {target}: {e}; the one before it is still there. Make room, and start the same command again") from None
+            free, before = shutil.disk_usage(self.folder).free if self.folder.exists() else 0, "; the one before it is still there" * bool(self._all(name))
+            raise VidclsError(f"can't save the checkpoint {target} ({free / 1e6:,.0f} MB are free there): {e}{before}. Make room, and start the same command again") from None
         stay = self._all(name)[:keep]
         for folder in older.glob(f"{name}-*"):  # with what is left of one whose removal was interrupted
             if folder not in stay: shutil.rmtree(folder, ignore_errors=True)
@@ -189,7 +191,7 @@ class Run:
 
     def _all(self, name: str) -> list:
         "Where checkpoints of a name lie, the newest first."
-        return [f for f in (self.folder / name, *sorted((self.folder / "older").glob(f"{name}-*"), reverse=True)) if (f / "state.json").is_file()]
+        return [f for f in (self.folder / name, *sorted((self.folder / "older").glob(f"{name}-*"), reverse=True)) if any((f / part).is_file() for part in ("state.json", FILES[0]))]
 
     def note(self,
         **state, # what has become known since
@@ -231,7 +233,7 @@ class Run:
             else:
                 for why in damaged: print(f"note: {why}; taking {folder}, of step {found.state.get('step', 0)}", file=sys.stderr)
                 return found
-        raise VidclsError("; ".join(damaged) or f"{self.folder} has no checkpoint {name!r}; was one saved yet?")
+        raise VidclsError(damaged and "; ".join(damaged) + "; bring one back from a copy, or start anew with --overwrite" or f"{self.folder} has no checkpoint {name!r}; was one saved yet?")
 
 # %% ../nbs/08_checkpoint.ipynb #7c7433dc
 FILES = ("model.safetensors", "training.pt")

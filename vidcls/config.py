@@ -27,7 +27,7 @@ from .recipes import RECIPES, as_flag, stages_to
 from .augment import check_scales
 from .transforms import check_crop
 
-# %% ../nbs/10c_config.ipynb #4619a149
+# %% ../nbs/10c_config.ipynb #d7ad0933
 Size, Resize = tuple[int, int], tuple[int, ...]
 _alias = lambda *names: tyro.conf.arg(aliases=names)
 
@@ -52,12 +52,12 @@ class TrainConfig:
     val_resize_size: Optional[Resize] = None # height and width to which the decoder resizes, evaluation; one number: the shorter side, of which a square is taken; none: as on the card
     val_crop_size: Optional[Size] = None # height and width of the centre crop; none: as on the card
     hflip: float = 0.5 # share of the training clips that is mirrored; 0 where left and right matter
-    train_scales: Optional[Size] = None # range of the shorter side, in pixels, to which each training clip is scaled before the crop; none: as the decoder gives it
-    rand_augment: int = 0 # RandAugment: operations on each training clip, the same for all its frames
+    train_scales: Optional[Size] = None # range of the shorter side, in pixels, to which each training clip is scaled before the crop, such as 128 160; at most that of --train-resize-size; none: as the decoder gives it
+    rand_augment: int = 0 # RandAugment: operations on each training clip, such as 2, the same for all its frames
     rand_augment_magnitude: float = 9. # their strength, of 30
-    random_erasing: float = 0. # share of the training clips of which a box is erased
-    mixup: float = 0. # alpha of mixup; 0: clips are not mixed
-    cutmix: float = 0. # alpha of cutmix; 0: clips are not mixed
+    random_erasing: float = 0. # share of the training clips of which a box is erased, such as 0.25
+    mixup: float = 0. # alpha of mixup, such as 0.2; 0: clips are not mixed
+    cutmix: float = 0. # alpha of cutmix, such as 1; 0: clips are not mixed
     batch_size: Annotated[int, _alias("-b")] = 24 # clips per process
     accumulate: int = 1 # batches whose gradients are added up before each step
     epochs: int = 45 # passes over the data
@@ -69,7 +69,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999) # of AdamW: how slowly the means of gradients, and of their squares, change
     weight_decay: Annotated[float, _alias("--wd")] = 1e-4 # on all parameters
     no_decay_norms: bool = False # leave norms and biases out of the weight decay
-    clip_grad: float = 0. # largest norm of all gradients together; 0: they are not clipped
+    clip_grad: float = 0. # largest norm of all gradients together, such as 1; 0: they are not clipped
     ema_decay: Optional[float] = None # of a moving average of the weights, which is then what is evaluated and kept, for example 0.999; none: no average
     lr_schedule: Literal["steps", "cosine"] = "steps" # how the learning rate falls after the warm-up: at milestones, or along a cosine
     lr_min: float = 0. # share of the learning rate at which the cosine ends
@@ -125,17 +125,17 @@ def settled(
     else: known = {name: getattr(like, name) for name in INPUT}
     return replace(c, **{name: value for name, value in known.items() if getattr(c, name) is None})
 
-# %% ../nbs/10c_config.ipynb #d73df637
+# %% ../nbs/10c_config.ipynb #c275d6ff
 def saving(
     every: "str | None", # as `save_every`
 ) -> tuple: # (steps, seconds) between checkpoints within an epoch; infinite where they do not count
     "What `save_every` means. Raises `VidclsError`."
     if every is None: return math.inf, math.inf
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|)", every.strip())
-    if not number or not float(number[1]) or not (number[2] or number[1].isdecimal()): raise VidclsError(f"--save-every {every!r} is not possible: give a number of steps, such as 500, or of minutes, such as 10min")
+    if not number or not float(number[1]) or not (number[2] or number[1].isdecimal()): raise VidclsError(f"--save-every {every!r} is not possible: give steps, such as 500, or minutes, such as 10min; there are no other units")
     return (math.inf, 60 * float(number[1])) if number[2] else (int(number[1]), math.inf)
 
-# %% ../nbs/10c_config.ipynb #3497fd83
+# %% ../nbs/10c_config.ipynb #51454775
 def check_config(
     c: TrainConfig, # settings
 ):
@@ -160,7 +160,7 @@ def check_config(
     saving(c.save_every)
     need(c.val_clips_per_video is None or c.val_clips_per_video >= 1, "val_clips_per_video", "it must be at least 1")
     need(c.lr is None or c.lr > 0, "lr", "it must be positive")
-    need(c.optimizer == "sgd" or c.lr is not None or c.lr_for_batch != TrainConfig.lr_for_batch, "optimizer", "the learning rate of the recipe is for SGD; give one with --lr (some 1e-3), or --lr-for-batch")
+    need(c.optimizer == "sgd" or c.lr is not None or c.lr_for_batch != TrainConfig.lr_for_batch, "optimizer", "without --lr the rate would be the recipe's, which is for SGD; give one, such as --lr 0.001, or --lr-for-batch")
     need(min(c.lr_for_batch) > 0, "lr_for_batch", "give a learning rate and a global batch, both positive")
     need(c.time_limit > 0, "time_limit", "it must be a positive number of seconds")
     need(c.workers is None or c.workers >= 0, "workers", "use 0 to decode in the training process, or more")

@@ -20,7 +20,7 @@ import torch
 
 from .clips import VidclsError
 
-# %% ../nbs/10e_forecast.ipynb #9269edb8
+# %% ../nbs/10e_forecast.ipynb #1bb74b82
 @dataclass(frozen=True)
 class Measured:
     "What one process has been seen to do; rates in clips per second."
@@ -36,7 +36,7 @@ class Measured:
     @property
     def overlap(self) -> float: # 1: neither costs the other anything
         "The rate together, as a share of the slower one's alone."
-        return self.together / min(self.loader, self.step)
+        return min(1., self.together / min(self.loader, self.step))
 
     @property
     def bottleneck(self) -> str: # "loader" or "step"
@@ -152,7 +152,7 @@ class Row:
         "The slower of the two."
         return "loader" if self.loader < self.step else "step"
 
-# %% ../nbs/10e_forecast.ipynb #2260fc8e
+# %% ../nbs/10e_forecast.ipynb #7576ef0a
 @dataclass(frozen=True)
 class Forecast:
     "How long a training will take, and what holds it up."
@@ -174,7 +174,7 @@ class Forecast:
         "What is the bottleneck, and what would help."
         m, need = self.measured, self.workers_needed
         if m.bottleneck == "step":
-            told = f"The step is the bottleneck: the loader could feed {m.loader / m.step:.2g} times as much. More processes, mixed precision (--amp) or smaller clips help; more workers do not."
+            told = f"The step is the bottleneck: the loader could feed {m.loader / m.step:.2g} times as much. More processes, mixed precision (--amp, where it is not on yet) or smaller clips help; more workers do not."
             if m.overlap > 0.9 or self.prepared: return told
             return f"{told} Decoding takes time from it, as both use the same cores: together they reach {m.overlap:.0%} of the step alone. Run vidcls prepare once to win most of that back."
         told = f"The loader is the bottleneck: the step could take {m.step / m.loader:.2g} times as much. It would take {need} workers, each with a core, for each process; it has {m.workers} on {m.cores} core{'s' * (m.cores != 1)}."
@@ -185,7 +185,8 @@ class Forecast:
     def lines(self) -> list[str]:
         "What was measured, what it means, and the table."
         m, memory = self.measured, f"memory {self.measured.memory:.1f} GB" + (f", GPU {self.measured.gpu_memory:.1f} GB" if self.measured.gpu_memory is not None else "")
-        out = [f"loader alone {_short(m.loader)} clips/s ({m.workers} workers), step alone {_short(m.step)}, together {_short(m.together)}; waiting for data {m.waited:.0%}; {memory}", self.advice(),
+        busy = ["together they came out faster than the slower one alone: the machine was busy with something else; measure again"] * (m.together > 1.1 * min(m.loader, m.step))
+        out = [f"loader alone {_short(m.loader)} clips/s ({m.workers} workers), step alone {_short(m.step)}, together {_short(m.together)}; waiting for data {m.waited:.0%}; {memory}", *busy, self.advice(),
                f"{self.epochs} epochs of {self.clips_per_epoch:,} clips, each with an evaluation of {self.eval_clips:,}:", "processes   loader     step  clips/s  held by      an epoch       in all"]
         out += [f"{r.processes:>9}{_short(r.loader):>9}{_short(r.step):>9}{_short(r.rate):>9}  {r.bottleneck:<9}{hours(r.epoch):>13}{hours(r.total):>13}" for r in self.rows]
         return out + [f"clips/s = {m.overlap:.2f} (together over the slower one alone) x the smaller of loader ({_short(m.loader * self.cores / m.cores)} x processes, each with {self.cores:g} cores) and step ({_short(m.step)} x processes, "

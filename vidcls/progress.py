@@ -56,7 +56,7 @@ class Progress:
         self.told = [0., 0.]
         return better
 
-# %% ../nbs/10g_progress.ipynb #d1e9765d
+# %% ../nbs/10g_progress.ipynb #9e8db96d
 class Meter:
     "Loss, hits and clips of each batch, on the device until they are settled."
     def __init__(self,
@@ -96,8 +96,9 @@ class Meter:
         bad = [(sum_ / max(n, 1), videos) for (sum_, _, n), videos in own[worst:worst + 1]]
         names = sorted({key(int(v)) for m, videos in bad if not math.isfinite(m) or math.isfinite(means[worst]) for v in videos})
         if accelerator.num_processes > 1: names = sorted(gather_object(names))
-        error = VidclsError(f"the mean loss is {loss:.4g} near step {progress.step} (epoch {progress.epoch + 1}): the training has diverged (--max-loss {self.limit:.4g}). It began with the batch of {', '.join(names[:24])}"
-                          f"{', …' if len(names) > 24 else ''}. Look at these. The same command would come to the same end; begin anew in another --output-dir, with a smaller --lr, a longer warm-up or --clip-grad 1")
+        error = VidclsError(f"the mean loss is {loss:.4g} near step {progress.step} (epoch {progress.epoch + 1}): the training has diverged (--max-loss {self.limit:.4g}), and the same command would come to the same end. "
+                            "Begin anew in another --output-dir, with a smaller --lr, a longer warm-up or --clip-grad 1; if that does not help, look at the batch where it began: "
+                            f"{', '.join(names[:24])}{', …' if len(names) > 24 else ''}")
         error.common = True
         raise error
 
@@ -185,7 +186,7 @@ class Keeper:
             e.own = True
             raise e
 
-# %% ../nbs/10g_progress.ipynb #df0afdf1
+# %% ../nbs/10g_progress.ipynb #0544db68
 class Teller:
     "On the first process: tells of the training, to people, files and trackers."
     def __init__(self,
@@ -200,7 +201,7 @@ class Teller:
     ):
         "Log a line, and now and then print one."
         self.run.log(record, "steps")
-        self.tracking.log({f"train/{k}": v for k, v in record.items() if k != "step"}, record["step"])
+        self.tracking.log({f"train/{k}": v for k, v in record.items() if k not in ("step", "time")}, record["step"])
         now = time.monotonic()
         if not show_bars() and now - getattr(self, "told", self.began) > 10:
             self.told = now
@@ -212,7 +213,7 @@ class Teller:
         better: bool, # than all before it?
     ):
         "Print what came of an epoch."
-        self.tracking.log({f"epoch/{k}": v for k, v in record.items() if k not in ("epoch", "step")}, record["step"])
+        self.tracking.log({f"epoch/{k}": v for k, v in record.items() if k not in ("epoch", "step", "time")}, record["step"])
         failed = record["failed_clips"]
         self.say(f"epoch {record['epoch']:>{len(str(self.c.epochs))}}/{self.c.epochs}  loss {record['loss']:.3f}  train {record['train_top1']:.1%}  video top-1 {record['video_top1']:.1%}  clip {record['clip_top1']:.1%}  "
                  f"{record['clips_per_s']:.1f} clips/s  waiting for data {record['data_wait']:.0%}" + (f"  {failed} clips failed" if failed else "") + ("  best" if better else ""))

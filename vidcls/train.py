@@ -50,7 +50,7 @@ from .track import Tracking, check_trackers
 from .transforms import ClipTransform
 from .weights import note, read_weights
 
-# %% ../nbs/11_train.ipynb #23467e2a
+# %% ../nbs/11_train.ipynb #96bd1f79
 def train_epoch(
     model: nn.Module, # prepared by Accelerate
     optimizer: torch.optim.Optimizer, # prepared by Accelerate
@@ -112,7 +112,7 @@ def train_epoch(
             meter.settle(accelerator, progress, loader.clips.index.key)
             (loss, hits, n), before, now = progress.window, progress.told, [time.perf_counter() - began, progress.waited]
             seconds, progress.window, progress.told = max(now[0] - before[0], 1e-9), [0.] * 3, now
-            tell(dict(epoch=plan.epoch + 1, step=progress.step, loss=loss / max(n, 1), train_top1=hits / max(n, 1), lr=optimizer.param_groups[-1]["lr"], clips_per_s=n / seconds, data_wait=(now[1] - before[1]) / seconds,
+            tell(dict(time=round(time.time(), 1), epoch=plan.epoch + 1, step=progress.step, loss=loss / max(n, 1), train_top1=hits / max(n, 1), lr=optimizer.param_groups[-1]["lr"], clips_per_s=n / seconds, data_wait=(now[1] - before[1]) / seconds,
                       **({} if norm is None else dict(grad_norm=float(norm)))))
         after_step(settle)
     bar.close()
@@ -157,7 +157,7 @@ def _own_version() -> str:
     from vidcls import __version__
     return __version__
 
-# %% ../nbs/11_train.ipynb #aabe8ca6
+# %% ../nbs/11_train.ipynb #55ac64c3
 def fit(
     c: TrainConfig, # settings
 ) -> Run: # the run folder
@@ -165,6 +165,19 @@ def fit(
     if c.test_only or c.dry_run: raise VidclsError("fit trains; for test_only call evaluate_only, for dry_run dry_run")
     check_trackers(c.track)
     with Interrupts(c.max_hours) as interrupts: return _fit(c, interrupts)
+
+@contextmanager
+def _remembered(run: Run, accelerator: Accelerator):
+    "For those who read `log.txt` later: when a training has begun, and why it ended before its time."
+    def keep(what):
+        try:
+            if accelerator.is_main_process: run.say(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {what}", quietly=True)
+        except OSError: pass  # perhaps that was it
+    keep(f"started with {accelerator.num_processes} process{'es' * (accelerator.num_processes > 1)}")
+    try: yield
+    except (VidclsError, Stopped, KeyboardInterrupt) as e:
+        keep(f"ended: {e or 'Ctrl-C'}")
+        raise
 
 def _fit(c: TrainConfig, interrupts: Interrupts) -> Run:
     accelerator, run = start(c), Run(c.output_dir)
@@ -189,8 +202,8 @@ def _fit(c: TrainConfig, interrupts: Interrupts) -> Run:
 
     plan, loader, val_loader = _loaders(c, train, val, accelerator)
     transform, val_transform = _transforms(c, **config["input"])
-    _announce(say, c, config, plan, problems, dropped, accelerator, net, progress, there)
-    with closing(loader), closing(val_loader):
+    _announce(say, c, config, plan, problems, dropped, accelerator, net, progress, there, source)
+    with _remembered(run, accelerator), closing(loader), closing(val_loader):
         with interrupts.patiently(), closing(Tracking(accelerator, c.track, run.folder, config, step=progress.step)) as tracking:
             keeper = Keeper(c, run, accelerator, progress, optimizer, net, average, interrupts, saved=progress.step if source and source.folder.resolve() == run.folder.resolve() else None)
             teller, result = Teller(c, run, tracking, say), None
@@ -202,7 +215,7 @@ def _fit(c: TrainConfig, interrupts: Interrupts) -> Run:
                 keeper.end_of_training()
                 judged = average.module if average is not None else model
                 with keeper.watching(): judgement = evaluate(judged, val_loader, val_transform, accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos, until=keeper.hurried, agree=keeper.after_evaluation)
-                record = dict(epoch=plan.epoch + 1, step=progress.step) | record | {k: v for k, v in judgement.metrics().items() if k != "protocol"} | dict(failed_clips=len(progress.failed))
+                record = dict(time=round(time.time(), 1), epoch=plan.epoch + 1, step=progress.step) | record | {k: v for k, v in judgement.metrics().items() if k != "protocol"} | dict(failed_clips=len(progress.failed))
                 better = progress.done(record["video_top1"])
                 if better: result = judgement
                 on_main(accelerator, lambda: keeper.end_of_epoch(record, better, [*progress.broken.items(), *judgement.failed]))
@@ -211,7 +224,7 @@ def _fit(c: TrainConfig, interrupts: Interrupts) -> Run:
         _finish(run, c, config, result, val, val_loader, accelerator)
     return run
 
-# %% ../nbs/11_train.ipynb #4ab9fad6
+# %% ../nbs/11_train.ipynb #85bbb19c
 def _settled(c: TrainConfig, run: Run, accelerator: Accelerator) -> TrainConfig:
     "The settings without gaps, and checked."
     own = on_main(accelerator, lambda: settings_of(c.resume or run) if Run(c.resume or run.folder).exists and (c.resume or not c.overwrite) else None)
@@ -246,6 +259,7 @@ def _weights_card(c: TrainConfig, accelerator: Accelerator) -> "InputCard | None
 
 def _source(c: TrainConfig, run: Run, config: dict) -> "Run | None": # None: a fresh start
     "The run to go on from. Raises `VidclsError` when that would mix two runs, or destroy one."
+    if run.has() and not run.exists and not c.overwrite: raise VidclsError(f"{run.folder} holds checkpoints, but no config.json that explains them; bring it back, choose another --output-dir, or --overwrite them")
     other = Run(c.resume) if c.resume and Path(c.resume).resolve() != run.folder.resolve() else None
     if other and not other.has(): raise VidclsError(f"--resume {c.resume}: no checkpoint there; give a run folder")
     if c.overwrite or not run.exists: source = other
@@ -309,7 +323,7 @@ def _order_buckets(model: nn.Module, c: TrainConfig):
     model(torch.zeros(1, 3, c.clip_len, *c.train_crop_size, device=next(model.parameters()).device)).float().sum().backward()
     for p in model.parameters(): p.grad = None
 
-# %% ../nbs/11_train.ipynb #1ee08ce8
+# %% ../nbs/11_train.ipynb #0b86d367
 def _data(c: TrainConfig) -> tuple: # (train, val, problems, {split: videos dropped as too short})
     "Both splits. Broken videos stay in the validation, where they count as wrong."
     train = build_index(c.data_path, "train", cache=c.cache_dataset)
@@ -369,7 +383,7 @@ def _prepare_folder(run: Run, config: dict, problems: list, source: "Run | None"
     run.create(config)
     run.note_problems(problems)
 
-def _announce(say, c, config, plan, problems, dropped, accelerator, model, progress, there):
+def _announce(say, c, config, plan, problems, dropped, accelerator, model, progress, there, source):
     "What is about to happen, in a few lines."
     world, data = accelerator.num_processes, config["data"]
     say(f"{c.model}: {num_params(model):,} parameters; {data['train']['videos']:,} training and {data['val']['videos']:,} validation videos of {len(config['classes'])} classes")
@@ -389,7 +403,7 @@ def _announce(say, c, config, plan, problems, dropped, accelerator, model, progr
     if there and (changed := harmless_changes(there, c)): say(f"changed since, which is allowed: {changed}")
     if there.get("processes", world) != world: say(f"the run had {there['processes']} processes; its global batch stays {global_batch(c, world)}" + (", and batch norms see other batches" if not c.sync_bn and not c.freeze_norms else ""))
     if there: say(f"all {c.epochs} epochs are done; evaluating (--overwrite starts anew)" if progress.epoch >= c.epochs else
-                  f"resumed after epoch {progress.epoch}" + (f", step {progress.at} of the next" if progress.at else ""))
+                  f"resumed after step {progress.step} (" + (f"epoch {progress.epoch + 1}, {progress.at} of its {math.ceil(plan.num_batches / c.accumulate)} steps" if progress.at else f"the end of epoch {progress.epoch}") + f") from {source.folder}")
 
 def _check_broken(broken: dict, train: VideoIndex, limit: float):
     "Raises `VidclsError` when too many videos turned out not to decode, or all of a class."
@@ -450,10 +464,10 @@ def _write_evaluation(run: Run, c: TrainConfig, own: TrainConfig, config: dict, 
                         summary=dict(title=f"{c.model} on {Path(c.data_path).name}", epoch=result.about["epoch"]) | headline | dict(protocol=how))
     if not quiet: _last_words(run, result.report(), how, page)
 
-# %% ../nbs/11_train.ipynb #e63b662d
+# %% ../nbs/11_train.ipynb #722c813f
 def _last_words(run: Run, metrics: dict, how: str, report):
     "What an evaluation has found, and where to look."
-    run.say(f"epoch {metrics['epoch']}, {how}:")
+    run.say(f"{'best epoch' if metrics['checkpoint'] == 'best' else 'epoch'} {metrics['epoch']}, {how}:")
     run.say("  ".join(f"{level} top-{k} {metrics[f'{level}_top{k}']:.1%}" for level in ("video", "clip") for k in (1, 5)))
     for path, why in metrics["failed"][:5]: run.say(f"failed, {metrics['protocol']['failed_videos']}: {path}: {why}")
     run.say(f"look at {report}")
@@ -468,7 +482,7 @@ def _samples(result: Evaluation, clips: EvalClips, most: int = 6) -> list:
     shown = [*wrong, *ok[right][np.linspace(0, right.sum() - 1, min(most, right.sum())).astype(int)]]
     return [dict(clip=sample.frames[0].numpy(), frame_rate=float(clips.frame_rate or clips.index.info(v).fps), probs=result.probs[v], label=int(result.targets[v]), name=clips.index.key(v)) for v in shown if (sample := clips[v]).frames is not None]
 
-# %% ../nbs/11_train.ipynb #d7c24e5d
+# %% ../nbs/11_train.ipynb #102a1575
 def dry_run(
     c: TrainConfig, # settings
     seconds: float = 60, # how long to measure
@@ -491,7 +505,7 @@ def dry_run(
         optimizer.step()
         optimizer.zero_grad()
     workers = _workers(c, accelerator)
-    print(f"{c.model}: measuring for some {seconds:g} s", flush=True)
+    print(f"{c.model} on {accelerator.device}, {accelerator.mixed_precision.replace('no', 'float32')}: measuring for some {seconds:g} s", flush=True)
     with closing(loader): measured = measure(endless(loader), step, seconds=seconds, device=accelerator.device, workers=workers)
     told = forecast(measured, clips_per_epoch=plan.num_clips, eval_clips=len(val) * (c.val_clips_per_video or c.clips_per_video), epochs=c.epochs, prepared=(Path(c.data_path) / PREPARED_FILE).is_file())
     print(told)
