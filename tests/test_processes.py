@@ -105,7 +105,7 @@ def test_no_sync_bn_on_a_cpu(warm, tmp_path):
     assert t.said().count("--sync-bn needs GPUs") == 1
 
 
-@pytest.mark.parametrize("wrong, sentence", [(dict(precision="fp16", device="cpu"), "no fast fp16"), (dict(save_every="often"), "give a number of steps"), (dict(train_scales=(20, 90)), "90"),
+@pytest.mark.parametrize("wrong, sentence", [(dict(precision="fp16", device="cpu"), "no fast fp16"), (dict(save_every="often"), "give steps, such as 500"), (dict(train_scales=(20, 90)), "90"),
                                              (dict(keep=0), "at least 1"), (dict(max_hours=-1.), "positive"), (dict(ema_decay=1.), "between 0 and 1"), (dict(betas=(1., 0.9)), "less than 1")])
 def test_settings_that_can_not_work(wrong, sentence):
     with pytest.raises(VidclsError, match=sentence): check_config(replace(TrainConfig(data_path="x", model="r2plus1d_tiny"), **wrong))

@@ -49,7 +49,7 @@ def optim_groups(
         groups += [g | dict(params=params, weight_decay=decay) for params, decay in ((spared, 0.), (rest, c.weight_decay)) if params]
     return groups
 
-# %% ../nbs/10d_optim.ipynb #8d75292e
+# %% ../nbs/10d_optim.ipynb #a7b95f69
 def _lay_out(optimizer: torch.optim.Optimizer):
     "Give every state the memory format of its parameter."
     for p, state in optimizer.state.items():
@@ -65,7 +65,7 @@ def make_optimizer(
     groups, rate = optim_groups(model, c), base_lr(c, world_size)
     fused = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in model.parameters())
     if c.optimizer == "adamw": opt = torch.optim.AdamW(groups, rate, tuple(c.betas), weight_decay=c.weight_decay, fused=fused)
-    else: opt = torch.optim.SGD(groups, rate, c.momentum, weight_decay=c.weight_decay, nesterov=c.nesterov, fused=fused)
+    else: opt = torch.optim.SGD(groups, rate, c.momentum, weight_decay=c.weight_decay, nesterov=c.nesterov, fused=fused and not c.head_warmup_epochs)  # fused, it can't give momentum to some parameters later than to others
     opt.register_load_state_dict_post_hook(_lay_out)
     return opt
 

@@ -157,7 +157,7 @@ def _own_version() -> str:
     from vidcls import __version__
     return __version__
 
-# %% ../nbs/11_train.ipynb #55ac64c3
+# %% ../nbs/11_train.ipynb #126b6e82
 def fit(
     c: TrainConfig, # settings
 ) -> Run: # the run folder
@@ -212,13 +212,13 @@ def _fit(c: TrainConfig, interrupts: Interrupts) -> Run:
                 with keeper.watching(), _compiling(c): record = train_epoch(model, optimizer, loader, transform, accelerator, c, progress, average=average, tell=teller.steps if accelerator.is_main_process else lambda record: None, after_step=keeper.after_step)
                 if record["clips"] == 0: raise VidclsError(f"no clip of epoch {plan.epoch + 1} could be decoded; the first: {progress.failed[0][1]}")
                 progress.broken |= {train.key(v): why.split(": ", 1)[-1] for v, why in progress.failed}
-                keeper.end_of_training()
+                with keeper.watching(): keeper.end_of_training()
                 judged = average.module if average is not None else model
                 with keeper.watching(): judgement = evaluate(judged, val_loader, val_transform, accelerator=accelerator, progress=accelerator.is_main_process, failed_videos=c.failed_videos, until=keeper.hurried, agree=keeper.after_evaluation)
                 record = dict(time=round(time.time(), 1), epoch=plan.epoch + 1, step=progress.step) | record | {k: v for k, v in judgement.metrics().items() if k != "protocol"} | dict(failed_clips=len(progress.failed))
                 better = progress.done(record["video_top1"])
                 if better: result = judgement
-                on_main(accelerator, lambda: keeper.end_of_epoch(record, better, [*progress.broken.items(), *judgement.failed]))
+                with keeper.watching(): on_main(accelerator, lambda: keeper.end_of_epoch(record, better, [*progress.broken.items(), *judgement.failed]))
                 if accelerator.is_main_process: teller.epoch(record, better)
                 _check_broken(progress.broken, train, c.max_broken)
         _finish(run, c, config, result, val, val_loader, accelerator)
